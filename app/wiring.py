@@ -50,9 +50,9 @@ from app.notifications.mails import EMAIL
 from app.notifications.ticket_mails import mail_new_assignee, mail_reply_to_requester, remind_requester
 from app.organisations.events import OrganisationSignedUp
 from app.tickets.assignment.backlog import (
-    assign_backlog_to_new_user,
-    assign_backlog_to_role,
-    assign_backlog_to_user,
+    assign_backlog_on_availability,
+    assign_backlog_on_role_update,
+    assign_backlog_on_sign_up,
     resume_assigning,
 )
 from app.tickets.assignment.rules import ASSIGN
@@ -83,15 +83,15 @@ from app.tickets.user_changes.unassigning import (
 # Event -> what must be done before the client has its response. Runs in the transaction of the event.
 REACTIONS = (
     Reactions()
-    .on(UserSignedUp, assign_backlog_to_new_user)
-    .on(UserBecameAvailable, assign_backlog_to_user)
+    .on(UserSignedUp, assign_backlog_on_sign_up)
+    .on(UserBecameAvailable, assign_backlog_on_availability)
     .on(UserApproved, link_tickets)
     .on(UserReactivated, link_tickets)
     .on(UserSuspended, end_sessions, unassign_tickets)
     .on(UserRoleChanged, end_sessions_after_demotion, unassign_tickets)
     .on(UserPermissionsChanged, unassign_tickets)
     # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
-    .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_to_role)
+    .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_on_role_update)
     .on(EmailVerified, link_tickets)
     .on(EmailChanged, mail_previous_address)
     .on(UserInvitationCancelled, erase_mails)

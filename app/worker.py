@@ -31,7 +31,7 @@ from app.operations import gauges
 from app.operations.models import JobRun
 from app.organisations.models import Organisation
 
-SHUTDOWN_TIMEOUT = 3.0  # seconds for work in progress, such as a mail being sent
+JOB_SHUTDOWN_TIMEOUT = 3.0  # seconds for work in progress, such as a mail being sent
 # Seconds between two runs of a job after commits: commits come in bursts, and one run serves a whole burst.
 WAKE_UP_INTERVAL = 0.05
 
@@ -105,7 +105,7 @@ class Worker:
     """The worker of this process, either inside the web process or alone.
 
     Args:
-        settings: for mail and retention.
+        settings: those of mail and of retention are used.
         database: the pool. Its commits trigger the jobs with `runs_after_commits`.
     """
 
@@ -138,16 +138,16 @@ class Worker:
         self.database.after_commit.append(self._wake)
 
     async def stop(self) -> None:
-        """Wait up to `SHUTDOWN_TIMEOUT` seconds for running jobs, then cancel them.
+        """Wait up to `JOB_SHUTDOWN_TIMEOUT` seconds for running jobs, then cancel them.
 
         Unfinished work comes due again, or another worker takes it over.
         """
         self._stopping = True
         self.database.after_commit.remove(self._wake)
-        self._scheduler.pause()  # first: `shutdown` would cancel running jobs before SHUTDOWN_TIMEOUT
-        self._wake()
+        self._scheduler.pause()  # first: `shutdown` would cancel running jobs before JOB_SHUTDOWN_TIMEOUT
+        self._wake()  # the waiting tasks then see that the worker is stopping
         try:
-            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
+            async with asyncio.timeout(JOB_SHUTDOWN_TIMEOUT):
                 await asyncio.gather(*self._wake_tasks)
                 for lock in self._job_locks.values():
                     await lock.acquire()

@@ -108,7 +108,7 @@ class Desk:
         return await create_admin(self, email, available=available)
 
     async def work(self, settings: Settings) -> None:
-        """Run the worker's jobs `timers` and `relay` once, for all organisations."""
+        """Run the worker's jobs `timers`, `relay` and `deliver` once, for all organisations."""
         await timers.run_due(self.database, wiring.TIMERS)
         await relay.relay_new_events(self.database, wiring.SUBSCRIBERS)
         await deliveries.deliver_due(self.database, wiring.make_channels(settings))

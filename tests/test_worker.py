@@ -26,7 +26,7 @@ from app.core.outbox.relay_retries import RELAY_RETRY
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
-from app.worker import JOBS, SHUTDOWN_TIMEOUT, Worker
+from app.worker import JOB_SHUTDOWN_TIMEOUT, JOBS, Worker
 from tests.conftest import settings_for
 from tests.databases import create_organisation, create_test_database, eventually, open_pool, superuser_connection
 from tests.smtp_server import SmtpServer, running_smtp_server
@@ -148,7 +148,7 @@ async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
         assert await eventually(has_started)
         started = time.monotonic()
         await worker.stop()
-        assert time.monotonic() - started < SHUTDOWN_TIMEOUT
+        assert time.monotonic() - started < JOB_SHUTDOWN_TIMEOUT
     sent = len(smtp_server.received)
     assert sent < 40
     async with pool.session(org_id) as db:
@@ -168,7 +168,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
         started = time.monotonic()
         with capture_logs():
             await worker.stop()
-        assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
+        assert time.monotonic() - started < JOB_SHUTDOWN_TIMEOUT + 1
     smtp_server.resume()
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())

@@ -27,13 +27,13 @@ from app.core.security.access_tokens import InvalidToken
 from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
 from app.core.web.endpoint_signatures import Endpoint
 
-# Keys: whether access tokens are accepted, and whether secret keys are accepted.
-_HOW_TO_SEND = {
+# Indexed by: whether access tokens are accepted, and whether secret keys are accepted.
+_CREDENTIAL_INSTRUCTIONS = {
     (True, True): "Send a user's access token as `Authorization: Bearer …`, or a secret key as `X-Org-Secret: tsk_…`.",
     (True, False): "Send a user's access token as `Authorization: Bearer …`.",
     (False, True): "Send the organisation's secret key as `X-Org-Secret: tsk_…`, or in the body as `secret`.",
 }
-# Schemes of OpenAPI, as `security` names them.
+# Names of the OpenAPI security schemes.
 SECRET_SCHEME = "organisationSecret"  # noqa: S105 - a name
 TOKEN_SCHEME = "jwt"  # noqa: S105 - a name
 # The field of a body for operations with `secret_in_body`.
@@ -53,7 +53,8 @@ class Requirement:
         users: whether access tokens are accepted.
         secret: whether secret keys are accepted.
         secret_in_body: whether the secret key may also come in the body.
-        customers: whether customers may call the operation. It must then limit them to their own data.
+        customers: whether customers may call the operation. It must then limit them to their own data. Ignored without
+            `needed`: then every signed-in user may call the operation.
         before_second_factor: whether users may call the operation before they set up a mandatory second factor.
 
     Raises:
@@ -73,10 +74,10 @@ class Requirement:
         if not (users or secret):
             raise ValueError("A requirement must accept access tokens, secret keys or both.")
         self.permission = permission(*needed) if needed else None
-        self.users = users
-        self.secret = secret
+        self.accepts_tokens = users
+        self.accepts_secret_key = secret
         self.secret_in_body = secret_in_body
-        self.customers = customers or needed is None
+        self.accepts_customers = customers or needed is None
         self.before_second_factor = before_second_factor
 
     async def __call__(self, request: Request) -> Caller:
@@ -92,10 +93,17 @@ class Requirement:
 
     async def _identify(self, request: Request) -> Caller:
         secret = await read_secret(request, from_body=self.secret_in_body)
-        if self.secret and secret is not None and (self.secret_in_body or "authorization" not in request.headers):
+        # An access token wins over a secret key, except where the key may come in the body.
+        if (
+            self.accepts_secret_key
+            and secret is not None
+            and (self.secret_in_body or "authorization" not in request.headers)
+        ):
             return await identify_product(request, secret)
-        user = await identify_user(request, secret, _HOW_TO_SEND[self.users, self.secret])
-        if not self.users:
+        user = await identify_user(
+            request, secret, _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key]
+        )
+        if not self.accepts_tokens:
             raise SecretKeyRequired
         self._check(user)
         return user
@@ -108,55 +116,55 @@ class Requirement:
             raise PermissionRequired(
                 f"The permission {self.permission} is required: ask an admin for a role that has it."
             )
-        if user.role_kind == RoleKind.CUSTOMER and not self.customers:
+        if user.role_kind == RoleKind.CUSTOMER and not self.accepts_customers:
             raise NotForCustomers
 
     @property
     def caller_type(self) -> object:
         """The type of the callers who fulfil it."""
-        if not self.users:
+        if not self.accepts_tokens:
             return ProductCaller
-        return Caller if self.secret else UserCaller
+        return Caller if self.accepts_secret_key else UserCaller
 
     @property
     def caller_label(self) -> str:
-        """A short name of the required caller, for operations that require no permission."""
-        return "signed in" if self.users else "the organisation's secret key"
+        """A short label for operations that require no permission."""
+        return "signed in" if self.accepts_tokens else "the organisation's secret key"
 
     @property
     def description(self) -> str:
         """The required caller, in sentences."""
-        if not self.users:
+        if not self.accepts_tokens:
             return "Requires the organisation's secret key."
         if self.permission is None:
             return "Requires a signed-in user."
-        product = "Accepts the organisation's secret key. " if self.secret else ""
-        customers = "" if self.customers else " Customers cannot call it."
+        product = "Accepts the organisation's secret key. " if self.accepts_secret_key else ""
+        customers = "" if self.accepts_customers else " Customers cannot call it."
         return f"{product}Users need the permission `{self.permission}`.{customers}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`: any one of these is enough."""
-        found: list[dict[str, list[str]]] = [{SECRET_SCHEME: []}] if self.secret else []
-        found += [{TOKEN_SCHEME: []}] if self.users else []
+        found: list[dict[str, list[str]]] = [{SECRET_SCHEME: []}] if self.accepts_secret_key else []
+        found += [{TOKEN_SCHEME: []}] if self.accepts_tokens else []
         return [*found, {}] if self.secret_in_body else found  # OpenAPI cannot describe a secret key in the body
 
     @property
     def challenge(self) -> str:
         """The `WWW-Authenticate` of the operation."""
-        accepted = [DEFAULT_CHALLENGE] if self.users else []
-        return ", ".join([*accepted, _KEY_CHALLENGE] if self.secret else accepted)
+        accepted = [DEFAULT_CHALLENGE] if self.accepts_tokens else []
+        return ", ".join([*accepted, _KEY_CHALLENGE] if self.accepts_secret_key else accepted)
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:
         """The errors that it can raise."""
         found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecretKey]
         found += [SecretKeyMismatch] if self.secret_in_body else []
-        found += [] if self.secret else [AccessTokenRequired]
-        found += [] if self.users else [SecretKeyRequired]
-        found += [PermissionRequired] if self.users and self.permission else []
-        found += [] if self.customers or not self.users else [NotForCustomers]
-        found += [SecondFactorRequired] if self.users and not self.before_second_factor else []
+        found += [] if self.accepts_secret_key else [AccessTokenRequired]
+        found += [] if self.accepts_tokens else [SecretKeyRequired]
+        found += [PermissionRequired] if self.accepts_tokens and self.permission else []
+        found += [] if self.accepts_customers or not self.accepts_tokens else [NotForCustomers]
+        found += [SecondFactorRequired] if self.accepts_tokens and not self.before_second_factor else []
         return tuple(found)
 
 

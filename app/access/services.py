@@ -1,4 +1,4 @@
-"""What a process holds for its requests, and the one way to reach it.
+"""The objects that all requests of a process share. `get_services` returns them.
 
 `app/main.py` builds it when the process starts. A domain whose routes need more extends `Services` with its own fields,
 and asks for that class.
@@ -23,8 +23,8 @@ from app.core.outbox.timers import Handlers
 class Services:
     """The services that the routes of every domain may use.
 
-    `secret_key` is the service's own: it signs tokens, links and cursors. `ticket_timers` and `subscribers` run when
-    the clock of a sandbox is moved.
+    `secret_key` is the service's own: it signs tokens, links and cursors. `ticket_timers` and `subscribers` are
+    here because moving the clock of a sandbox runs them within the request.
     """
 
     settings: Settings

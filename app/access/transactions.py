@@ -15,7 +15,7 @@ from app.access.services import get_services
 
 
 async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
-    """Open the request's transaction in the organisation of its caller, in either order of the parameters."""
+    """Open the request's transaction in the caller's organisation. `caller` may be declared before or after `db`."""
     caller = await get_requirement(request.scope["endpoint"])(request)
     async with get_services(request).database.session(caller.org_id) as db:
         yield db

@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class RoleKind(StrEnum):
-    """What a user is to the organisation; every role, built in or the organisation's own, is of one kind."""
+    """The kind of a role. Every role, built-in or custom, has one kind."""
 
     ADMIN = "ADMIN"
     ENGINEER = "ENGINEER"
     CUSTOMER = "CUSTOMER"  # sees only their own tickets
 
     def outranks(self, other: RoleKind) -> bool:
-        """Return whether this kind ranks above another: users neither grant nor act on a kind above their own."""
+        """Return whether this kind ranks above another: users cannot grant a higher kind or change its users."""
         return _RANKS.index(self) > _RANKS.index(other)
 
 
@@ -57,12 +57,12 @@ def permission(resource: Resource, action: Action) -> str:
 
 ALL: Permissions = frozenset(permission(resource, action) for resource in Resource for action in Action)
 
-# Required to work on tickets: without both, a user is neither assigned a ticket nor mailed its texts.
+# Required to work on tickets: a user who lacks either is not assigned tickets, nor mailed their texts.
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
 
-def allow_ticket_work(permissions: Permissions) -> bool:
-    """Return whether a user with these permissions works on tickets."""
+def can_work_on_tickets(permissions: Permissions) -> bool:
+    """Return whether a user with these permissions can work on tickets."""
     return permissions >= TICKET_WORK
 
 

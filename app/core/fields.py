@@ -71,8 +71,9 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-# A text may not contain these, and a text of several lines may contain any but `_CONTROL`.
+# Not allowed in any text.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+# Not allowed in text whose line breaks are not unified first.
 _CONTROL_OR_LINE_BREAK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # These invisible characters change the direction of all text after them.
 _DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from app.core.errors import BadInput, Conflict, NotFound
-from app.menus.rules import MAX_DEPTH, MAX_MENUS
+from app.menus.rules import MAX_DEPTH, MAX_MENU_ENTRIES
 
 
-class MenuNotFound(NotFound):
+class MenuEntryNotFound(NotFound):
     """Your organisation has no menu entry with this id."""
 
     code = "menu_not_found"
@@ -30,15 +30,15 @@ class MenuCycle(BadInput):
     field = "parentId"
 
 
-class MenuHasChildren(Conflict):
+class MenuEntryHasChildren(Conflict):
     """The entry has children."""
 
     code = "menu_has_children"
     title = "The menu entry has children: move or delete them first."
 
 
-class TooManyMenus(Conflict):
+class TooManyMenuEntries(Conflict):
     """Your organisation has as many menu entries as it can have."""
 
     code = "too_many_menus"
-    title = f"An organisation can have at most {MAX_MENUS} menu entries: delete one first."
+    title = f"An organisation can have at most {MAX_MENU_ENTRIES} menu entries: delete one first."

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
-from app.menus.errors import MenuNotFound
+from app.menus.errors import MenuEntryNotFound
 from app.menus.models import MenuEntry
 from app.menus.rules import Entry, MenuNode, Viewer, build_menu
 
@@ -19,11 +19,11 @@ async def get_menu_entry(db: AsyncSession, org_id: UUID, menu_id: UUID) -> MenuE
     """Return a menu entry.
 
     Raises:
-        MenuNotFound
+        MenuEntryNotFound
     """
     found = await db.get(MenuEntry, (org_id, menu_id))
     if found is None:
-        raise MenuNotFound
+        raise MenuEntryNotFound
     return found
 
 

@@ -17,7 +17,7 @@ from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
-from app.menus.errors import MenuCycle, MenuHasChildren, MenuNotFound, MenuTooDeep, TooManyMenus
+from app.menus.errors import MenuCycle, MenuEntryHasChildren, MenuEntryNotFound, MenuTooDeep, TooManyMenuEntries
 from app.menus.schemas import Menu, MenuCreate, MenuPage, MenuUpdate
 
 router = APIRouter(prefix="/menus", tags=["Menus"], route_class=Route)
@@ -55,7 +55,7 @@ async def list_menus(
     summary="Add a menu entry",
     status_code=201,
     responses=responses(
-        MenuTooDeep, TooManyMenus,
+        MenuTooDeep, TooManyMenuEntries,
         body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
@@ -74,7 +74,7 @@ async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Respo
     "/{id}",
     operation_id="getMenu",
     summary="Get a menu entry",
-    responses=responses(MenuNotFound),
+    responses=responses(MenuEntryNotFound),
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     """Get an entry, with the roles and users that it is hidden for."""
@@ -85,7 +85,7 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     "/{id}",
     operation_id="changeMenu",
     summary="Change or move a menu entry",
-    responses=responses(MenuNotFound, MenuTooDeep, MenuCycle, body=True),
+    responses=responses(MenuEntryNotFound, MenuTooDeep, MenuCycle, body=True),
 )
 async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db) -> Menu:
     """Change any of its fields. With a new `parentId`, the entry moves there together with all entries below it."""
@@ -97,7 +97,7 @@ async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db)
     operation_id="deleteMenu",
     summary="Delete a menu entry",
     status_code=204,
-    responses=responses(MenuNotFound, MenuHasChildren),
+    responses=responses(MenuEntryNotFound, MenuEntryHasChildren),
 )
 async def delete_menu(menu_id: MenuId, caller: Deleter, db: Db) -> None:
     """Delete an entry that has no entries below it."""

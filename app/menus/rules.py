@@ -11,7 +11,7 @@ from uuid import UUID
 from app.access.user_permissions import Action, Permissions
 
 MAX_DEPTH = 4  # levels
-MAX_MENUS = 500  # entries per organisation
+MAX_MENU_ENTRIES = 500  # entries per organisation
 MAX_POSITION = 10_000
 FORBIDDEN_URL_CHARACTERS = frozenset(' \\"<>`')
 

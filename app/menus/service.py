@@ -20,10 +20,10 @@ from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.menus import queries, rules
-from app.menus.errors import MenuCycle, MenuHasChildren, MenuTooDeep, TooManyMenus
+from app.menus.errors import MenuCycle, MenuEntryHasChildren, MenuTooDeep, TooManyMenuEntries
 from app.menus.events import MenuCreated, MenuDeleted, MenuUpdated
 from app.menus.models import MenuEntry
-from app.menus.rules import MAX_DEPTH, MAX_MENUS, Parents
+from app.menus.rules import MAX_DEPTH, MAX_MENU_ENTRIES, Parents
 from app.organisations.queries import lock_organisation
 
 
@@ -47,13 +47,13 @@ async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Me
     """Create an entry. Without a `position`, it is the last of its siblings.
 
     Raises:
-        MenuTooDeep, TooManyMenus
+        MenuTooDeep, TooManyMenuEntries
         BadInput: The parent, or a role or user to hide the entry from, does not exist.
     """
     await lock_organisation(db, caller.org_id)
     positions = await queries.load_positions(db, caller.org_id)
-    if len(positions) >= MAX_MENUS:
-        raise TooManyMenus
+    if len(positions) >= MAX_MENU_ENTRIES:
+        raise TooManyMenuEntries
     parent_id = None if fields.parent_id is MISSING else fields.parent_id
     _check_parent(_map_parents(positions), None, parent_id)
     values = fields.values
@@ -74,7 +74,7 @@ async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: M
     """Change an entry. Its descendants move with it. Unchanged values are ignored.
 
     Raises:
-        MenuNotFound, MenuTooDeep, MenuCycle
+        MenuEntryNotFound, MenuTooDeep, MenuCycle
         BadInput: The parent, or a role or user to hide the entry from, does not exist.
     """
     await lock_organisation(db, caller.org_id)
@@ -98,12 +98,12 @@ async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
     """Delete an entry without children.
 
     Raises:
-        MenuNotFound, MenuHasChildren
+        MenuEntryNotFound, MenuEntryHasChildren
     """
     await lock_organisation(db, caller.org_id)
     menu = await queries.get_menu_entry(db, caller.org_id, menu_id)
     if menu_id in _map_parents(await queries.load_positions(db, caller.org_id)).values():
-        raise MenuHasChildren
+        raise MenuEntryHasChildren
     await db.delete(menu)
     record(db, MenuDeleted(at=caller.now, actor=caller.actor, menu_id=menu_id))
 

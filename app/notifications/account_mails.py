@@ -46,8 +46,8 @@ from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
 
 MAX_ADMINS = 100  # admins who are notified of a sign-up
-# Mails to each of these admins. The limit is needed because a visitor can sign up any number of accounts.
-MAX_REQUESTS_PER_HOUR = 20
+# To each of these admins. The limit is needed because a visitor can sign up any number of accounts.
+MAX_SIGN_UP_MAILS_PER_HOUR = 20
 
 # Event -> the template of the mail to its user.
 ACCOUNT_NOTICES: Mapping[type[UserEvent], str] = {
@@ -94,7 +94,7 @@ def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
-    """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_REQUESTS_PER_HOUR` times.
+    """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_SIGN_UP_MAILS_PER_HOUR` times.
 
     The mail does not name the user: the name would stay in the notification log after the user is erased.
     """
@@ -115,7 +115,7 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
         for admin_id, email in admins.items()
-        for request in requests[: max(0, MAX_REQUESTS_PER_HOUR - recent_counts.get(email, 0))]
+        for request in requests[: max(0, MAX_SIGN_UP_MAILS_PER_HOUR - recent_counts.get(email, 0))]
     ]
     await mails.queue(db, org_id, drafts)
 

@@ -1,6 +1,6 @@
 """Drafts of mails, written from templates.
 
-A mail is written when it is queued, so that the log shows its text. A mail that cannot be written is stored as failed
+A mail is rendered when it is queued, so that the log shows its text. A mail that cannot be rendered is stored as failed
 and does not stop the others.
 """
 
@@ -39,10 +39,11 @@ def write_draft(
     """Write a mail of the organisation. If that fails, return a draft with the error.
 
     Args:
-        context: the values that the template takes, without the organisation's. Times are shown in its time zone.
+        context: the values that the template takes, except the organisation's name and address. Times are converted to
+            the organisation's time zone.
         fallback_subject: the subject if the mail cannot be written. Otherwise the template gives it.
-        user_id: the user whose account the mail is written to, if it is written to one.
-        author_id: the user whom the mail names.
+        user_id: the user who receives the mail, if they have an account.
+        author_id: the user whom the text names, such as the author of a reply.
         link: the address of the mail's link; the channel adds the token of `link_id`.
     """
     about = {"organisation": organisation.name, "support_email": organisation.support_email}

@@ -41,7 +41,7 @@ class MailDraft:
     Args:
         link: the address of the link in the text; the channel adds the token of `link_id`.
         user_id: the user whose account the mail is written to.
-        author_id: the user whom the mail names.
+        author_id: the user whom the text names, such as the author of a reply.
         error: why the mail could not be written. The mail is then stored as failed, and never attempted.
     """
 

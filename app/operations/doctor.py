@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.authentication.social.discovery import fetch_metadata
-from app.authentication.social.errors import IdentityRejected
+from app.authentication.social.errors import IdentificationFailed
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import citus, migrations
@@ -257,7 +257,7 @@ async def _check_provider(name: str, provider: OidcProvider) -> Finding:
     check = f"provider {name}"
     try:
         await fetch_metadata(provider.issuer)
-    except IdentityRejected as error:
+    except IdentificationFailed as error:
         remedy = "correct the issuer in OIDC_PROVIDERS, or the provider"
         return Finding(False, check, f"{provider.issuer} {error}: {remedy}")
     return Finding(True, check, f"{provider.issuer} publishes valid metadata")

@@ -25,7 +25,7 @@ class Backlog:
     oldest_delivery_age: float  # seconds
 
 
-# Reads only tables that contain no tenant's data. A timer is deleted when it fires, so all rows are pending work.
+# Reads only tables without row level security. A timer is deleted when it fires, so all rows are pending work.
 _BACKLOG = text(
     f"""
     SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint
@@ -44,7 +44,7 @@ async def measure_backlog(db: AsyncSession, now: datetime) -> Backlog:
     return Backlog(row.events, row.timers, row.deliveries, max(0.0, age))
 
 
-async def count_parked_events(db: AsyncSession, org_id: UUID) -> int:
+async def count_parked_failures(db: AsyncSession, org_id: UUID) -> int:
     """Count the organisation's failures that are parked: a subscriber failed to handle an event at every attempt."""
     conditions = RelayFailure.org_id == org_id, RelayFailure.parked_at.is_not(None)
     return await db.scalar(select(func.count()).select_from(RelayFailure).where(*conditions)) or 0

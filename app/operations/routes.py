@@ -112,6 +112,6 @@ async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.
             timers=waiting,
             deliveries=queued,
             oldest_due_at=oldest,
-            parked_events=await queries.count_parked_events(db, caller.org_id),
+            parked_events=await queries.count_parked_failures(db, caller.org_id),
         ),
     )

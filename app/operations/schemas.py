@@ -18,7 +18,7 @@ class Health(ResponseModel):
 
 
 class ScheduledJob(ResponseModel):
-    """One of the scheduler's jobs. It holds no business state."""
+    """One of the worker's periodic jobs."""
 
     name: Annotated[str, Field(description="The job's name.", examples=["timers"])]
     every: Annotated[float, Field(description="Seconds between two runs.", examples=[0.5])]

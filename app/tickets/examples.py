@@ -1,4 +1,4 @@
-"""Values of tickets in the examples of the documentation, where they follow from the operation."""
+"""Ticket fields whose example values differ by operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open, read and change tickets over HTTP. To a customer, only their own tickets exist.
+"""Open, read and change tickets over HTTP. Customers get 404 for tickets of other users.
 
 Each subfolder has the routes of its topic.
 """
@@ -122,7 +122,7 @@ _CHANGE_TICKET: dict[str, Any] = {
 }
 
 
-# The names of the first clients.
+# Operations that only the first clients use, deprecated since this date.
 _DEPRECATED = deprecated_since(date(2026, 11, 27))
 
 

@@ -50,7 +50,7 @@ async def open_ticket(
 
     Raises:
         BadInput: a product names no requester, or a customer names another user.
-        InvalidToken: the user was suspended or erased within the seconds for which credentials are cached.
+        InvalidToken: the user was suspended or erased but is still in the credential cache.
     """
     new = Opening(
         org_id=caller.org_id,
@@ -61,7 +61,7 @@ async def open_ticket(
         requester_email=requester_email,
         now=caller.now,
         actor=caller.actor,
-        requester_user_id=_requester_account(caller, requester_email),
+        requester_user_id=_requester_user_id(caller, requester_email),
     )
     row = await insert_ticket(driver, new)
     if row is None:
@@ -69,8 +69,8 @@ async def open_ticket(
     return row
 
 
-def _requester_account(caller: Caller, requester_email: str | None) -> UUID | None:
-    """Return the caller's id if they are the requester; `None` if the e-mail address names the requester."""
+def _requester_user_id(caller: Caller, requester_email: str | None) -> UUID | None:
+    """Return the caller's id if the caller is the requester, else `None`."""
     match caller:
         case ProductCaller():
             if requester_email is None:
@@ -87,7 +87,10 @@ def _requester_account(caller: Caller, requester_email: str | None) -> UUID | No
 async def change_ticket(
     db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: TicketChanges, expect: Expectation
 ) -> None:
-    """Change a ticket, with the effects of a new assignee or status. Values that the ticket has already change nothing.
+    """Change a ticket, with the effects of a new assignee or status.
+
+    Values equal to the current ones have no effect.
+
 
     Raises:
         TicketNotFound, VersionConflict, AssigneeNotEligible

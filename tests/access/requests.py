@@ -1,4 +1,4 @@
-"""For each operation a valid request, about a new resource of the organisation each time."""
+"""A valid request for each operation. Each call makes a new resource for it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _unique() -> str:
     return uuid4().hex
 
 
-def _name() -> JSON:
+def _user_fields() -> JSON:
     return {"firstName": "Mia", "lastName": "Wong", "email": f"n{_unique()}@growfin.test"}
 
 
@@ -53,30 +53,32 @@ async def _sign_up_organisation(_world: World, _caller: SignedInUser | None) -> 
 
 
 async def _sign_up(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/signup", {**_name(), "org": world.desk.domain, "role": "ENGINEER", "password": PASSWORD})
+    return Request(
+        "/auth/signup", {**_user_fields(), "org": world.desk.domain, "role": "ENGINEER", "password": PASSWORD}
+    )
 
 
 async def _sign_up_admin(_world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/admin/signup", {**_name(), "password": PASSWORD})
+    return Request("/auth/admin/signup", {**_user_fields(), "password": PASSWORD})
 
 
 def _sign_in(path: str, role: RoleKind) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        return Request(path, {"email": (await world.user(role)).email, "password": PASSWORD})
+        return Request(path, {"email": (await world.create_user(role)).email, "password": PASSWORD})
 
     return make
 
 
 def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus.ACTIVE, **more: str) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.user(status=status)
-        return Request(path, {"token": await world.link(user, purpose), **more})
+        user = await world.create_user(status=status)
+        return Request(path, {"token": await world.issue_link_token(user, purpose), **more})
 
     return make
 
 
 async def _refresh(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/refresh", {"refreshToken": await world.refresh_token()})
+    return Request("/auth/refresh", {"refreshToken": await world.create_refresh_token()})
 
 
 async def _end_session(_world: World, caller: SignedInUser | None) -> Request:
@@ -84,11 +86,11 @@ async def _end_session(_world: World, caller: SignedInUser | None) -> Request:
 
 
 async def _forgot(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/password/forgot", {"email": (await world.user()).email})
+    return Request("/auth/password/forgot", {"email": (await world.create_user()).email})
 
 
 async def _resend(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/email/resend", {"email": (await world.user()).email})
+    return Request("/auth/email/resend", {"email": (await world.create_user()).email})
 
 
 async def _change_email(_world: World, _caller: SignedInUser | None) -> Request:
@@ -118,14 +120,14 @@ def _user(
     path: str, body: JSON | None = None, status: AccountStatus = AccountStatus.ACTIVE, *, second_factor: bool = False
 ) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.user(status=status, second_factor=second_factor)
+        user = await world.create_user(status=status, second_factor=second_factor)
         return Request(path.replace("{id}", str(user.id)), body)
 
     return make
 
 
 async def _invite(_world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/users", {**_name(), "role": "ENGINEER"})
+    return Request("/users", {**_user_fields(), "role": "ENGINEER"})
 
 
 async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
@@ -133,7 +135,7 @@ async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
-    user = await world.user(RoleKind.ENGINEER)
+    user = await world.create_user(RoleKind.ENGINEER)
     request = await _set_picture(world, None)
     answer = await user.http.put(request.path, files=request.files, headers=user.headers)
     assert answer.status_code == 200, answer.text

@@ -7,15 +7,15 @@ Each column is a caller who sends a valid request about resources of one organis
 - `revoked`: with a secret key that was revoked
 - `ADMIN`, `ENGINEER`, `CUSTOMER`: a user of the organisation with that built-in role
 - `auditor`: a user with a role of the organisation's own, which can view everything and change nothing
-- `stranger`: an admin of another organisation
+- `foreign_admin`: an admin of another organisation
 """
 
 from __future__ import annotations
 
-COLUMNS = ("anonymous", "product", "revoked", "ADMIN", "ENGINEER", "CUSTOMER", "auditor", "stranger")
+COLUMNS = ("anonymous", "product", "revoked", "ADMIN", "ENGINEER", "CUSTOMER", "auditor", "foreign_admin")
 
 _TABLE = """
-                       anonymous product revoked ADMIN ENGINEER CUSTOMER auditor stranger
+                       anonymous product revoked ADMIN ENGINEER CUSTOMER auditor foreign_admin
 
 signUpOrganisation           201     201     201   201      201      201     201      201
 getOrganisation              401     200     401   200      200      200     200      200

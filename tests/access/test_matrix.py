@@ -27,7 +27,7 @@ async def world(desk: Desk) -> World:
 async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: World, operation: str) -> None:
     statuses = {}
     for column in COLUMNS:
-        caller = await world.caller(column)
+        caller = await world.create_caller(column)
         request = await REQUESTS[operation](world, caller)
         answer = await api.http.request(
             METHODS[operation],

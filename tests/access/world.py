@@ -1,4 +1,4 @@
-"""An organisation, and callers of every kind who may or may not use its operations."""
+"""An organisation, and the callers of every column of `table.py`."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class World:
     revoked_secret: str
     role_id: UUID
 
-    async def caller(self, column: str) -> SignedInUser | None:
-        """Sign a new user of this kind in; `None` for the kinds that are not users."""
+    async def create_caller(self, column: str) -> SignedInUser | None:
+        """Create a user of this kind and sign them in; return `None` for the kinds that are not users."""
         match column:
-            case "stranger":
-                return await self.user(RoleKind.ADMIN, desk=self.other)
+            case "foreign_admin":
+                return await self.create_user(RoleKind.ADMIN, desk=self.other)
             case "auditor":
-                return await self.user(RoleKind.ENGINEER, role_id=self.role_id)
+                return await self.create_user(RoleKind.ENGINEER, role_id=self.role_id)
             case "ADMIN" | "ENGINEER" | "CUSTOMER":
-                return await self.user(RoleKind(column))
+                return await self.create_user(RoleKind(column))
             case _:
                 return None
 
@@ -59,7 +59,7 @@ class World:
         secrets = {"product": self.desk.secret, "revoked": self.revoked_secret}
         return {"X-Org-Secret": secrets[column]} if column in secrets else {}
 
-    async def user(
+    async def create_user(
         self,
         role: RoleKind = RoleKind.CUSTOMER,
         *,
@@ -68,23 +68,24 @@ class World:
         second_factor: bool = False,
         desk: Desk | None = None,
     ) -> SignedInUser:
-        """Make a user whose password is compared quickly, and sign them in if they are active."""
-        at = desk or self.desk
+        """Create a user whose password has a cheap hash, and sign them in if they are active."""
+        organisation = desk or self.desk
         email = f"p{uuid4().hex}@growfin.test"
         row = UserRow(
-            org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role_kind=role, role_id=role_id,
+            org_id=organisation.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role_kind=role,
+            role_id=role_id,
             second_factor=second_factor,
             status=status, available=False, created_at=real_now(),
         )  # fmt: skip
-        async with at.database.session(at.id) as db:
+        async with organisation.database.session(organisation.id) as db:
             await users.add_user(db, row, cheap_hash(PASSWORD))
         return (
-            await open_session(at, row)
+            await open_session(organisation, row)
             if status is AccountStatus.ACTIVE
-            else SignedInUser(row.id, email, at.api.http, {}, row.id)
+            else SignedInUser(row.id, email, organisation.api.http, {}, row.id)
         )
 
-    async def link(self, user: SignedInUser, purpose: LinkPurpose) -> str:
+    async def issue_link_token(self, user: SignedInUser, purpose: LinkPurpose) -> str:
         """Issue a link of this purpose to a user; return its token."""
         async with self.desk.database.session(self.desk.id) as db:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)
@@ -97,9 +98,9 @@ class World:
             await mails.queue(db, self.desk.id, [draft])
         return str(draft.id)
 
-    async def refresh_token(self) -> str:
+    async def create_refresh_token(self) -> str:
         """Sign a new user in; return their refresh token."""
-        user = await self.user()
+        user = await self.create_user()
         answer = await self.desk.api.http.post("/auth/signin", json={"email": user.email, "password": PASSWORD})
         return str(answer.json()["refreshToken"])
 
@@ -111,7 +112,7 @@ class World:
 
 
 async def create_world(desk: Desk) -> World:
-    """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
+    """Add a custom role to `desk`. Create another organisation, and a third one whose secret key is revoked."""
     other = await create_desk(desk.api, desk.database)
     spare = await create_desk(desk.api, desk.database)
     now = real_now()

@@ -78,7 +78,10 @@ async def test_conflicts_of_organisations_and_tickets_are_documented(api: Api, d
 
 
 async def test_conflicts_of_users_are_documented(world: World) -> None:
-    customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=AccountStatus.PENDING)
+    customer, pending = (
+        await world.create_user(),
+        await world.create_user(RoleKind.ENGINEER, status=AccountStatus.PENDING),
+    )
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
@@ -107,9 +110,9 @@ async def test_conflicts_of_users_are_documented(world: World) -> None:
 async def test_privilege_escalations_are_documented(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
     path = await world.create("/roles", {"name": "Clerk", "permissions": permissions})
-    clerk = await world.user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
-    waiting = await world.user(RoleKind.ADMIN, status=AccountStatus.PENDING)
-    invited = await world.user(RoleKind.ADMIN, status=AccountStatus.INVITED)
+    clerk = await world.create_user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
+    waiting = await world.create_user(RoleKind.ADMIN, status=AccountStatus.PENDING)
+    invited = await world.create_user(RoleKind.ADMIN, status=AccountStatus.INVITED)
     admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
     invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
 
@@ -138,7 +141,7 @@ async def test_privilege_escalations_are_documented(world: World) -> None:
 
 
 async def test_conflicts_of_roles_and_menus_are_documented(world: World) -> None:
-    await world.caller("auditor")
+    await world.create_caller("auditor")
     menus = [await world.create("/menus", {"name": "Reports"})]
     for _ in range(3):
         menus.append(await world.create("/menus", {"name": "Reports", "parentId": menus[-1].removeprefix("/menus/")}))
@@ -159,7 +162,7 @@ async def test_conflicts_of_roles_and_menus_are_documented(world: World) -> None
 
 
 async def test_refusals_about_the_callers_own_account_are_documented(world: World) -> None:
-    user, api = await world.user(RoleKind.ADMIN), world.desk.api
+    user, api = await world.create_user(RoleKind.ADMIN), world.desk.api
     without_password = await open_session(world.desk, await add_user_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
@@ -181,7 +184,7 @@ async def test_refusals_about_the_callers_own_account_are_documented(world: Worl
 
 
 async def test_refusals_about_the_second_factor_are_documented(world: World) -> None:
-    user, api = await world.user(RoleKind.ADMIN), world.desk.api
+    user, api = await world.create_user(RoleKind.ADMIN), world.desk.api
     secret = (await user.post("/auth/2fa/setup")).json()["secret"]
     assert (await user.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
     assert (await user.patch("/org", {"require2fa": True})).status_code == 200
@@ -200,7 +203,7 @@ async def test_refusals_about_the_second_factor_are_documented(world: World) -> 
 
 
 async def test_refusals_of_sign_up_and_sign_in_are_documented(world: World) -> None:
-    customer, api = await world.user(), world.desk.api
+    customer, api = await world.create_user(), world.desk.api
     signing_up = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "password": PASSWORD}
     cases = [
         Case("signIn", "wrong_email_or_password", body={"email": customer.email, "password": OTHER_PASSWORD}),
@@ -209,7 +212,7 @@ async def test_refusals_of_sign_up_and_sign_in_are_documented(world: World) -> N
         Case("signUp", "weak_password", body=signing_up | {"org": world.desk.domain, "password": "password123"}),
     ]
     for status in (AccountStatus.PENDING, AccountStatus.REJECTED, AccountStatus.SUSPENDED):
-        user = await world.user(status=status)
+        user = await world.create_user(status=status)
         body = {"email": user.email, "password": PASSWORD}
         cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]
 

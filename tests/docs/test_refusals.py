@@ -88,9 +88,9 @@ async def send_with_wrong_credentials(requests: Requests) -> AsyncIterator[Refus
     yield await requests.send("no credential", headers={})
     yield await requests.send("bad token", headers={"Authorization": "Bearer no", "X-Org-Secret": "no"})
     yield await requests.send("bad secret", headers={"X-Org-Secret": UNKNOWN_SECRET_KEY})
-    for column in ("product", "revoked", "CUSTOMER", "auditor", "stranger"):
+    for column in ("product", "revoked", "CUSTOMER", "auditor", "foreign_admin"):
         if STATUSES[requests.operation.id][column] >= 400:
-            caller = await requests.world.caller(column)
+            caller = await requests.world.create_caller(column)
             yield await requests.send(column, headers=requests.world.headers(column, caller))
 
 
@@ -145,7 +145,7 @@ async def test_the_refusal_of_users_without_a_mandatory_second_factor_is_documen
             continue
         if operation.documents(403, "second_factor_required"):
             documented.add(operation.id)
-        admin = await world.user(RoleKind.ADMIN)
+        admin = await world.create_user(RoleKind.ADMIN)
         path = operation.path.replace("{id}", str(uuid4()))
         example = Requests(world, operation, path).example()
         answer = await world.desk.api.http.request(operation.method, path, headers=admin.headers, **example)

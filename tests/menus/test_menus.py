@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import MenuEntry
-from app.menus.rules import MAX_MENUS
+from app.menus.rules import MAX_MENU_ENTRIES
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
@@ -201,7 +201,7 @@ async def test_the_limit_of_entries_holds_for_concurrent_requests(desk: Desk) ->
     same = {"org_id": desk.id, "name": "Entry", "position": 1, "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
         present = len((await db.scalars(select(MenuEntry.id).where(MenuEntry.org_id == desk.id))).all())
-        await db.execute(insert(MenuEntry), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
+        await db.execute(insert(MenuEntry), [{"id": new_id(), **same} for _ in range(MAX_MENU_ENTRIES - 1 - present)])
     answers = await asyncio.gather(*(desk.admin.post("/menus", {"name": "New"}) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     assert_problem(await desk.admin.post("/menus", {"name": "One more"}), 409, "too_many_menus")

@@ -22,7 +22,7 @@ from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.database.pool import Database
 from app.core.outbox.events import ReactionOnly, record
-from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS_PER_HOUR, mask
+from app.notifications.account_mails import MAX_ADMINS, MAX_SIGN_UP_MAILS_PER_HOUR, mask
 from tests.notifications.users import (
     add_user,
     execute_sql,
@@ -243,28 +243,28 @@ async def test_at_most_max_admins_are_mailed(desk: Desk) -> None:
 
 async def test_each_admin_is_mailed_a_limited_number_of_requests_per_hour(desk: Desk) -> None:
     await record_and_relay(
-        desk, *[signed_up(await add_sign_up_request(desk)) for _ in range(MAX_REQUESTS_PER_HOUR - 1)]
+        desk, *[signed_up(await add_sign_up_request(desk)) for _ in range(MAX_SIGN_UP_MAILS_PER_HOUR - 1)]
     )
     bo = await desk.another_admin()  # was mailed none of them
     applicant = [signed_up(await add_sign_up_request(desk)) for _ in range(3)]
     await record_and_relay(desk, *applicant)
     await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
     told = {admin.email: len(await read_mails_to(desk, admin.email)) for admin in (desk.admin, bo)}
-    assert told == {desk.admin.email: MAX_REQUESTS_PER_HOUR, bo.email: 4}
+    assert told == {desk.admin.email: MAX_SIGN_UP_MAILS_PER_HOUR, bo.email: 4}
 
     long_ago = "UPDATE mails SET created_at = created_at - interval '61 minutes' WHERE org_id = :org"
     await execute_sql(desk, long_ago)
     await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
-    assert len(await read_mails_to(desk, desk.admin.email)) == MAX_REQUESTS_PER_HOUR + 1
+    assert len(await read_mails_to(desk, desk.admin.email)) == MAX_SIGN_UP_MAILS_PER_HOUR + 1
 
 
 async def test_other_mails_to_an_admin_do_not_count_against_the_limit(desk: Desk) -> None:
     admin = await add_user(desk, role_kind="ADMIN")
-    for _ in range(MAX_REQUESTS_PER_HOUR):
+    for _ in range(MAX_SIGN_UP_MAILS_PER_HOUR):
         await record_and_relay(desk, make_event(PasswordChanged, admin))
     await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
     subjects = [mail.subject for mail in await read_mails_to(desk, admin.email)]
-    assert len(subjects) == MAX_REQUESTS_PER_HOUR + 1
+    assert len(subjects) == MAX_SIGN_UP_MAILS_PER_HOUR + 1
     assert subjects[-1] == "[Growfin] New request for an account"
 
 

@@ -12,7 +12,7 @@ def test_the_listed_kinds_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("kinds", [["AUTO_CLOSE"], ["AUTO_CLOSE", "AUTO_CLOSE_REMINDER", "SNOOZE"]])
-def test_another_kind_prevents_the_start(kinds: list[str]) -> None:
+def test_a_missing_or_extra_kind_is_refused_at_start_up(kinds: list[str]) -> None:
     with pytest.raises(
         TypeError, match=r"FiredKind differs from the timers that a sandbox runs: (AUTO_CLOSE_R|SNOOZE)"
     ):

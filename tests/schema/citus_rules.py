@@ -1,6 +1,6 @@
-"""The rules that let a statement run on Citus, checked on the syntax tree of what the product sends.
+"""The rules that let a statement run on Citus, checked on the syntax tree of what the service sends.
 
-Citus is not available where the tests run. Each rule stands for a statement that failed on it.
+Citus is not available where the tests run. Each rule exists because a statement failed on Citus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.core.database.base import Base, TableKind, find_tables
 
 PROTECTED = find_tables(TableKind.TENANT)
 DIRECTORY = find_tables(TableKind.DIRECTORY)
-TENANT = find_tables(TableKind.TENANT, TableKind.UNPROTECTED_TENANT)
+ALL_TENANT_TABLES = find_tables(TableKind.TENANT, TableKind.UNPROTECTED_TENANT)
 _TIMES = {
     column.name
     for table in Base.metadata.tables.values()
@@ -28,7 +28,7 @@ _TIMES = {
 }
 N = TypeVar("N", bound=Expression)
 
-# Statements that may break the rules: the beginning of a part of each, without line breaks, and the reason.
+# Statements that may break the rules: a fragment that identifies each, on one line, and the reason.
 EXCEPTIONS = {
     "FROM counters, LATERAL ( SELECT due_at FROM timers": "the worker looks for organisations with due timers",
     "FROM relays JOIN counters": "the worker looks for organisations with new events",
@@ -100,7 +100,7 @@ def _check_locks(tree: Expression) -> Iterator[str]:
 def _check_organisations(tree: Expression) -> Iterator[str]:
     """Require that a query compares `org_id` of each of its tenant tables with a parameter or a constant."""
     for query in tree.find_all(exp.Select, exp.Update, exp.Delete):
-        tables = {one.alias_or_name: one.name for one in _find_own(query, exp.Table) if one.name in TENANT}
+        tables = {one.alias_or_name: one.name for one in _find_own(query, exp.Table) if one.name in ALL_TENANT_TABLES}
         compared = {column.table for column in _find_compared_columns(query)}
         for alias, name in tables.items():
             if alias not in compared and not (len(tables) == 1 and "" in compared):
@@ -121,12 +121,12 @@ def _is_constant(node: Expression) -> bool:
 
 
 def _find_own(query: Expression, kind: type[N]) -> Iterator[N]:
-    """Yield the nodes of a kind of a query itself, and not of its subqueries and CTEs."""
+    """Yield the query's nodes of one type, without those of its subqueries and CTEs."""
     for node in query.walk(prune=lambda node: node is not query and isinstance(node, exp.Select | exp.CTE)):
         if isinstance(node, kind):
             yield node
 
 
 def is_query(sql: str) -> bool:
-    """Return whether the rules concern a statement: it reads or writes tables of the product."""
+    """Return whether a statement is a query, so that the rules apply."""
     return re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql) is not None

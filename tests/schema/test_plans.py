@@ -214,7 +214,7 @@ async def test_a_notification_and_pending_work_are_read_from_indexes(
     await notifications.get_entry(db, ORG, TICKET)
     await timers.measure_pending(db, ORG)
     await timers.find_next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
-    await operations.count_parked_events(db, ORG)
+    await operations.count_parked_failures(db, ORG)
     await sessions.find_principal(db, ORG, USER_ID, USER_ID, START)
     await assignment.list_available_users(db, ORG)
 

@@ -79,7 +79,7 @@ async def columns_of(db: AsyncSession, ticket: Ticket, *left_out: str) -> JSON:
 
 
 async def close_by_statement(db: AsyncSession, org_id: UUID, tickets: Sequence[Ticket], at: datetime | None) -> None:
-    """Close responded tickets as the worker does: each at its own time, or all `at` a later one."""
+    """Close responded tickets as the worker does: each at its due time, or all at `at` if it is given."""
     dues = []
     for ticket in tickets:
         due_at = ticket.auto_close_at

@@ -127,8 +127,8 @@ def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
 async def accept(database: Database, secret_key: str, token: str, password: str) -> User:
     """Set the password of an invited user's account and make it active. It does not sign the user in.
 
-    A user who has the link can read the mails to its address, so accepting verifies the address. A refused password
-    does not use up the link.
+    Only a person who can read mail sent to the address has the link, so accepting also verifies the address. A refused
+    password does not use up the link.
 
     Raises:
         LinkExpired: also if the invitation was accepted, replaced or cancelled.

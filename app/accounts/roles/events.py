@@ -39,13 +39,13 @@ class RoleUpdated(RoleEvent):
     removed: Annotated[list[str], Field(description="The permissions that the role has lost.")]
 
     @property
-    def may_start_ticket_work(self) -> bool:
-        """Whether users of the role may work on tickets from now on, and could not before."""
+    def could_enable_ticket_work(self) -> bool:
+        """Whether the change could let users of the role work on tickets who could not before."""
         return not TICKET_WORK.isdisjoint(self.added)
 
     @property
-    def may_end_ticket_work(self) -> bool:
-        """Whether users of the role may no longer work on tickets, and could before."""
+    def could_disable_ticket_work(self) -> bool:
+        """Whether the change could end the work on tickets of users of the role."""
         return not TICKET_WORK.isdisjoint(self.removed)
 
 

@@ -14,7 +14,7 @@ from app.core.outbox.events import Event, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class LinkRequested(Event):
-    """A link is to be mailed to a user. The ids do not open the link: its token is made with the secret key."""
+    """A link is to be mailed to a user. The ids alone do not reveal its token."""
 
     type: ClassVar[str] = "user.link_requested"
 

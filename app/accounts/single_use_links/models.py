@@ -20,7 +20,7 @@ class LinkPurpose(StrEnum):
     CHANGE_EMAIL = "CHANGE_EMAIL"
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a name
     INVITATION = "INVITATION"
-    SIGN_IN = "SIGN_IN"  # ends a social sign-in; never mailed
+    SIGN_IN = "SIGN_IN"  # completes a social sign-in; never mailed
 
 
 # The paths that mailed links lead to, in the organisation's front end or on Tessera's own pages.
@@ -35,9 +35,9 @@ PAGES: Mapping[str, str] = {
 class Link(Base):
     """A link that was issued and not used yet. Its token is derived from the row's id and the secret key.
 
-    `email` is the address that the link was sent to; using the link verifies it. `password_hash` is the new hash of a
-    user who changes their e-mail, because the salt depends on the e-mail. `remembered` tells that a sign-in starts a
-    long session.
+    `email` is the address that the link was sent to; using the link verifies it. `password_hash`, on a
+    link that changes the e-mail, is the password hashed with the salt of the new address. `remembered` is whether the
+    sign-in opens a session of 30 days.
     """
 
     __tablename__ = "links"

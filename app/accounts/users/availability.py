@@ -17,7 +17,8 @@ from app.core.outbox.events import Actor, record
 def recording_availability(db: AsyncSession, user: User, *, at: datetime, actor: Actor) -> Iterator[None]:
     """Record an event if the block starts or stops the assignment of new tickets to the user.
 
-    The events of a suspension, of a role and of permissions say themselves that tickets cannot be assigned any more.
+    Records nothing if the user is no longer assignable: the event of the suspension, or of the changed role or
+    permissions, implies it.
     """
     received_new_tickets = user.receives_new_tickets
     yield

@@ -78,7 +78,7 @@ class UserJoined(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class UserInvitationCancelled(UserEvent):
-    """An admin cancelled the invitation and deleted its account. The e-mail is never stored."""
+    """An admin cancelled the invitation and deleted its account. The stored event lacks the e-mail."""
 
     type: ClassVar[str] = "user.invitation_cancelled"
 
@@ -144,7 +144,7 @@ class EmailVerified(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailChanged(UserEvent):
-    """The user has another e-mail address. The old one is never stored."""
+    """The user has another e-mail address. The stored event lacks the old one."""
 
     type: ClassVar[str] = "user.email_changed"
 
@@ -160,7 +160,7 @@ class PasswordChanged(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class UserErased(UserEvent):
-    """The personal data of the user was deleted. Its values are never stored."""
+    """The personal data of the user was deleted. The stored event lacks it."""
 
     type: ClassVar[str] = "user.erased"
 

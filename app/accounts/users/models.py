@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.user_permissions import Permissions, RoleKind, allow_ticket_work, combine_permissions
+from app.access.user_permissions import Permissions, RoleKind, can_work_on_tickets, combine_permissions
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
@@ -64,13 +64,14 @@ class User(Base):
         one_of("role_kind", tuple(RoleKind)),
         one_of("status", tuple(AccountStatus)),
         # The condition is always true. It keeps PostgreSQL from treating `email` as a key column: an update of the
-        # e-mail would then lock the row `FOR UPDATE` and block the checks of foreign keys to it. Opening a ticket holds
-        # the counter while the assignee is checked, and erasing the assignee waits for the counter: a deadlock.
+        # e-mail would then lock the row `FOR UPDATE` and block the checks of foreign keys to it. Opening a ticket locks
+        # the organisation's counter while the assignee is checked, and erasing the assignee waits for the counter: a
+        # deadlock.
         Index("ix_users_org_id_email", "org_id", "email", unique=True, postgresql_where=text("email IS NOT NULL")),
         Index("ix_users_org_id_role_kind_id", "org_id", "role_kind", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
         Index("ix_users_org_id_role_id", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
-        # The rotation of tickets follows the order of this index.
+        # Round-robin assignment follows the order of this index.
         Index("ix_users_available", "org_id", "role_kind", "id", postgresql_where=text(RECEIVES_NEW_TICKETS_SQL)),
     )
 
@@ -114,7 +115,7 @@ class User(Base):
         return self.available & self.is_assignable
 
     def activate(self) -> None:
-        """Make the account active, and available for tickets at once, unless it is a customer's."""
+        """Make the account active. Admins and engineers also become available for tickets."""
         self.status, self.status_reason = AccountStatus.ACTIVE, None
         self.available = can_be_available(self.role_kind)
 
@@ -143,11 +144,11 @@ class User(Base):
 
     def refresh_derived_permissions(self) -> None:
         """Update the columns derived from the user's permissions; `role` must be loaded."""
-        self.works_on_tickets = allow_ticket_work(self.permissions)
+        self.works_on_tickets = can_work_on_tickets(self.permissions)
 
 
 class Credential(Base):
-    """What a user signs in with. It is read before the organisation is known, so this is a directory table.
+    """What a user signs in with. It is read before the organisation is known, so the table has no row level security.
 
     Invited users and users of a social sign-in may have no password.
     """

@@ -24,7 +24,7 @@ from app.core.database.filters import make_conditions
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.models import Organisation, OrganisationStatus
 
-MAX_ACCOUNTS_PER_EMAIL = 1000
+MAX_CREDENTIALS_READ = 1000
 
 
 # --- one user --------------------------------------------------------------------------------------------------------
@@ -56,15 +56,15 @@ async def lock_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     return found
 
 
-def load_role(org_id: UUID) -> LoaderOption:
-    """Return the option that reads the roles of users of an organisation, too."""
+def role_loader(org_id: UUID) -> LoaderOption:
+    """Return the loader option that also reads each user's role."""
     return selectinload(User.role.and_(Role.org_id == org_id))
 
 
 def _select_user(org_id: UUID, user_id: UUID) -> Select[User]:
     return (
         select(User)
-        .options(load_role(org_id))
+        .options(role_loader(org_id))
         .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
     )
 
@@ -73,7 +73,7 @@ async def get_caller(db: AsyncSession, caller: UserCaller) -> User:
     """Return the caller's own row.
 
     Raises:
-        InvalidToken: the user was erased within the seconds for which an access token's user is cached.
+        InvalidToken: the user was erased, but is still in the credential cache.
     """
     try:
         return await get_user(db, caller.org_id, caller.user.id)
@@ -128,7 +128,7 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
     """
     found = await db.scalars(
         select(User)
-        .options(load_role(org_id))
+        .options(role_loader(org_id))
         .where(
             User.org_id == org_id,
             User.status != AccountStatus.ERASED,
@@ -150,7 +150,7 @@ async def list_page(
     """List the users after the user `after`, newest first, with their roles."""
     statement = (
         select(User)
-        .options(load_role(org_id))
+        .options(role_loader(org_id))
         .where(*_conditions(org_id, filters))
         .order_by(User.id.desc())
         .limit(limit)
@@ -171,7 +171,7 @@ def _conditions(org_id: UUID, filters: UserFilters) -> list[ColumnElement[bool]]
 
 
 async def list_credentials(
-    db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
+    db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_CREDENTIALS_READ
 ) -> Sequence[Row[UUID, UUID, str | None]]:
     """List the accounts with an e-mail as (org_id, user_id, password_hash), oldest organisations first.
 

@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.user_permissions import allow_ticket_work, combine_permissions
+from app.access.user_permissions import can_work_on_tickets, combine_permissions
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User
@@ -20,7 +20,7 @@ async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUp
     The transaction that changes a role has locked the organisation, so no role or permission override is assigned
     meanwhile.
     """
-    if not (event.may_start_ticket_work or event.may_end_ticket_work):
+    if not (event.could_enable_ticket_work or event.could_disable_ticket_work):
         return
     await db.flush()
     role_permissions = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
@@ -34,7 +34,7 @@ async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUp
     allowed = {
         user.id
         for user in users
-        if allow_ticket_work(combine_permissions(role_permissions, frozenset(user.granted), frozenset(user.denied)))
+        if can_work_on_tickets(combine_permissions(role_permissions, frozenset(user.granted), frozenset(user.denied)))
     }
     for works in (True, False):
         ids = [user.id for user in users if (user.id in allowed) is works and user.works_on_tickets is not works]

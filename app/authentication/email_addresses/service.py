@@ -47,7 +47,7 @@ async def mail_verification_links(database: Database, attempts: Attempts, email:
 
 
 async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
-    """Verify the address that a link was mailed to. A link for a change first makes the address that of the user.
+    """Verify the address that a link was mailed to. A `CHANGE_EMAIL` link first sets the user's e-mail.
 
     Raises:
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
@@ -72,8 +72,8 @@ async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
 
 
 async def _set_email(db: AsyncSession, user: User, credential: Credential, link: Link) -> None:
-    """Set the address of a link, and the hash of the same password with the salt of that address."""
-    if (credential.password_hash is None) != (link.password_hash is None):
+    """Set the user's e-mail to the link's address, and the password hash to the one salted with it."""
+    if (credential.password_hash is None) != (link.password_hash is None):  # a password was set after the link was sent
         raise LinkExpired
     user.email = credential.email = link.email
     credential.password_hash = link.password_hash
@@ -89,7 +89,7 @@ async def _set_email(db: AsyncSession, user: User, credential: Credential, link:
 
 @dataclass(frozen=True)
 class NewEmail:
-    """The new address and the current password; `None` if the account has no password."""
+    """The new address and the current password. `password` is `None` if the account has none."""
 
     email: str
     password: str | None

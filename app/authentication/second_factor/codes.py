@@ -17,7 +17,7 @@ from app.access.attempt_limits import Attempts
 from app.access.callers import Principal
 from app.accounts.users.models import User
 from app.authentication.second_factor import rules
-from app.authentication.second_factor.errors import CodeRefused, TotpRequired, WrongCode
+from app.authentication.second_factor.errors import TotpRequired, WrongCode, WrongCodeAtSignIn
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.security.derived_keys import compute_keyed_hash
 from app.core.security.sealing import CannotUnseal, unseal
@@ -58,7 +58,7 @@ async def counting_attempts(attempts: Attempts, user: User | Principal, code: Su
     if not code.is_given:
         yield
         return
-    async with attempts.counting_code(user.id, failure=(WrongCode, CodeRefused)):
+    async with attempts.counting_code(user.id, failure=(WrongCodeAtSignIn, WrongCode)):
         yield
 
 
@@ -67,7 +67,7 @@ async def use_code(db: AsyncSession, secret_key: str, user: User, code: Submitte
 
     Raises:
         TotpRequired: No code was sent.
-        WrongCode
+        WrongCodeAtSignIn
     """
     if code.totp is not None:
         _use_totp(secret_key, await lock_factor(db, user), code.totp, now)
@@ -82,10 +82,10 @@ async def use_code(db: AsyncSession, secret_key: str, user: User, code: Submitte
 
 def _use_totp(secret_key: str, factor: SecondFactor | None, code: str, now: datetime) -> None:
     if factor is None or factor.confirmed_at is None:
-        raise WrongCode
+        raise WrongCodeAtSignIn
     step = find_step(secret_key, factor, code, now)
     if step is None or step <= factor.last_step:
-        raise WrongCode
+        raise WrongCodeAtSignIn
     factor.last_step = step
 
 
@@ -129,7 +129,7 @@ async def _use_recovery_code(db: AsyncSession, secret_key: str, user: User, code
         .returning(RecoveryCode.hash)
     )
     if used is None:
-        raise WrongCode
+        raise WrongCodeAtSignIn
 
 
 async def replace_recovery_codes(db: AsyncSession, secret_key: str, user: User) -> list[str]:

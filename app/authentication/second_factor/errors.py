@@ -14,18 +14,18 @@ class TotpRequired(Unauthenticated):
     member_descriptions = {"exchangeToken": "Token for `POST /auth/oidc/exchange`. Only after a social sign-in."}
 
 
-class WrongCode(Unauthenticated):
-    """The code does not match, or was used before."""
+class WrongCodeAtSignIn(Unauthenticated):
+    """At sign-in, the code does not match, or was used before."""
 
     code = "totp_invalid"
     title = "The code is wrong, or was used before. Send the code that the authenticator shows now."
     advice = "Send the code that the authenticator shows now, or another recovery code."
 
 
-class CodeRefused(Forbidden):
-    """The code does not match, or was used before.
+class WrongCode(Forbidden):
+    """The code of a signed-in user does not match, or was used before.
 
-    Refuses a signed-in user. Not a 401, because clients sign their user out when they get a 401.
+    Not a 401, because clients sign their user out when they get a 401.
     """
 
     code = "wrong_code"

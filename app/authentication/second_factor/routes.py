@@ -12,10 +12,10 @@ from app.access.transactions import transaction_refreshing_credentials
 from app.authentication.second_factor import service
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import (
-    CodeRefused,
     SecondFactorActive,
     SecondFactorMandatory,
     SecondFactorNotSetUp,
+    WrongCode,
 )
 from app.authentication.second_factor.qr_code import draw_qr_code
 from app.authentication.second_factor.schemas import (
@@ -33,7 +33,7 @@ router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
 
 
 def _responses_with_code(*errors: type[TesseraError]) -> dict[int | str, Any]:
-    return responses(CodeRefused, SecondFactorNotSetUp, *errors, TooMany, body=True)
+    return responses(WrongCode, SecondFactorNotSetUp, *errors, TooMany, body=True)
 
 
 @router.post(

@@ -12,10 +12,10 @@ from app.authentication.second_factor.service import AuthenticatorSecret
 from app.core.fields import RequestModel, ResponseModel
 from app.core.patterns import Matches
 
-_SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - of the documentation
+_SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - an example for the documentation
 _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
 
-# Authenticators show the code in groups, and some users type dashes. Copied text can hold other kinds of both.
+# Authenticators show the code in groups, and some users type dashes. Copied text can contain Unicode spaces and dashes.
 _SEPARATORS = re.compile(r"[\s\ufeff\u2010-\u2015\u2212-]")
 
 
@@ -35,8 +35,8 @@ Code = Annotated[
 RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
 
 
-def _refuse_both(value: str | None, others: ValidationInfo) -> str | None:
-    if value is not None and others.data.get("totp") is not None:
+def _refuse_both(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None and info.data.get("totp") is not None:
         raise ValueError("Send either `totp` or `recoveryCode`.")
     return value
 

@@ -19,11 +19,11 @@ from app.accounts.users.service import changing_user
 from app.authentication.second_factor import codes, rules
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.errors import (
-    CodeRefused,
     SecondFactorActive,
     SecondFactorMandatory,
     SecondFactorNotSetUp,
     WrongCode,
+    WrongCodeAtSignIn,
 )
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.second_factor.models import SecondFactor
@@ -63,7 +63,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
 
     Raises:
         SecondFactorActive, SecondFactorNotSetUp
-        CodeRefused: The authenticator has another secret, or its clock is wrong.
+        WrongCode: The authenticator has another secret, or its clock is wrong.
     """
     now, user = real_now(), await users.lock_caller(db, caller)
     if user.second_factor:
@@ -73,7 +73,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
         raise SecondFactorNotSetUp
     step = codes.find_step(secret_key, factor, code, now)
     if step is None:
-        raise CodeRefused
+        raise WrongCode
     factor.last_step, factor.confirmed_at = step, now
     user.second_factor = True
     record(db, SecondFactorEnabled(at=caller.now, actor=caller.actor, user_id=user.id))
@@ -84,7 +84,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCa
     """Replace all recovery codes by new ones.
 
     Raises:
-        SecondFactorNotSetUp, CodeRefused
+        SecondFactorNotSetUp, WrongCode
     """
     user = await users.lock_caller(db, caller)
     if not user.second_factor:
@@ -97,7 +97,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, code: S
     """Require only the password at sign-ins from now on.
 
     Raises:
-        SecondFactorNotSetUp, SecondFactorMandatory, CodeRefused
+        SecondFactorNotSetUp, SecondFactorMandatory, WrongCode
     """
     user = await users.lock_caller(db, caller)
     if not user.second_factor:
@@ -136,5 +136,5 @@ async def remove(db: AsyncSession, user: User) -> None:
 async def _use_code_signed_in(db: AsyncSession, secret_key: str, user: User, code: SubmittedCode) -> None:
     try:
         await codes.use_code(db, secret_key, user, code, real_now())
-    except WrongCode:
-        raise CodeRefused from None
+    except WrongCodeAtSignIn:
+        raise WrongCode from None

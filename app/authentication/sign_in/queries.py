@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import load_role
+from app.accounts.users.queries import role_loader
 from app.accounts.users.rules import AccountStatus
 
 
@@ -32,7 +32,7 @@ async def lock_for_sign_in(db: AsyncSession, org_id: UUID, user_id: UUID) -> Loc
         await db.execute(
             select(User, Credential.password_hash)
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
-            .options(load_role(org_id))
+            .options(role_loader(org_id))
             .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
             # Lock both rows. An unlocked row would be read as it was before the statement waited for the lock.
             .with_for_update(read=True)

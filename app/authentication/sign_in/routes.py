@@ -12,7 +12,7 @@ from app.access.user_permissions import RoleKind
 from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
 from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
-from app.authentication.second_factor.errors import TotpRequired, WrongCode
+from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
 from app.authentication.sessions.clients import describe_client
 from app.authentication.sign_in import service
 from app.authentication.sign_in.errors import (
@@ -34,7 +34,8 @@ from app.menus.queries import menu_of_user
 router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
 
 _ERRORS = (
-    WrongEmailOrPassword, TotpRequired, WrongCode, OrgRequired, AccountPending, AccountRejected, AccountSuspended,
+    WrongEmailOrPassword, TotpRequired, WrongCodeAtSignIn, OrgRequired,
+    AccountPending, AccountRejected, AccountSuspended,
     TooMany, Busy,
 )  # fmt: skip
 # The same users as in the examples of other operations: Bo is an engineer, Mia is a customer.
@@ -93,7 +94,7 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         body.email, body.org, address_of(request), failure=WrongEmailOrPassword
     ) as attempt:
         matches = await service.match_accounts(database, body.email, body.password, body.org)
-        attempt.failed = len(matches.accounts) < matches.compared_count
+        attempt.failed = len(matches.credentials) < matches.compared_count
         account = await service.choose_account(database, matches, role_kind)
     if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
         await attempts.remember_network(attempt)

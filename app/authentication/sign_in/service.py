@@ -30,7 +30,7 @@ from app.core.database.pool import Database
 from app.core.errors import Forbidden
 from app.core.security.password_hashing import match_hashes
 
-# The most matching accounts to choose from. If more accounts match, `org` is required.
+# The maximum number of matching accounts to choose from. If more accounts match, `org` is required.
 MAX_MATCHING_ACCOUNTS = 10
 
 INACTIVE_ERRORS: Mapping[AccountStatus, type[Forbidden]] = {
@@ -50,12 +50,12 @@ class Account:
 
 @dataclass(frozen=True)
 class MatchResult:
-    """The accounts of an e-mail that a password matches: (org_id, user_id, password_hash).
+    """The credentials of an e-mail that a password matches: (org_id, user_id, password_hash).
 
     `compared_count` counts all accounts of the e-mail, including those that the password does not match.
     """
 
-    accounts: Sequence[tuple[UUID, UUID, str]]
+    credentials: Sequence[tuple[UUID, UUID, str]]
     compared_count: int
 
 
@@ -96,18 +96,18 @@ async def choose_account(database: Database, matches: MatchResult, role_kind: Ro
         WrongRole
         AccountPending, AccountRejected, AccountSuspended
     """
-    if len(matches.accounts) > MAX_MATCHING_ACCOUNTS:
+    if len(matches.credentials) > MAX_MATCHING_ACCOUNTS:
         raise OrgRequired
     found = [
         Account(user, password_hash)
-        for org_id, user_id, password_hash in matches.accounts
+        for org_id, user_id, password_hash in matches.credentials
         if (user := await _find_user(database, org_id, user_id))
     ]
     if not found:
         raise WrongEmailOrPassword
     active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
-        ensure_active(found[0].user)
+        raise INACTIVE_ERRORS[found[0].user.status]
     matching_accounts = [account for account in active if role_kind in {None, account.user.role_kind}]
     if not matching_accounts:
         raise WrongRole
@@ -156,7 +156,7 @@ async def sign_in(
 
     Raises:
         AccountPending, AccountRejected, AccountSuspended
-        TotpRequired, WrongCode: The user has a second factor, and the code is missing or wrong.
+        TotpRequired, WrongCodeAtSignIn: The user has a second factor, and the code is missing or wrong.
     """
     user, now = account.user, real_now()
     ensure_active(user)

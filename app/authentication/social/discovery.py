@@ -7,7 +7,7 @@ from typing import Annotated
 from authlib.oidc.discovery import get_well_known_url
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from app.authentication.social.errors import IdentityRejected
+from app.authentication.social.errors import IdentificationFailed
 from app.authentication.social.http_client import fetch_json
 from app.authentication.social.rules import DEFAULT_ALGORITHM
 from app.core.config import is_safe_url
@@ -44,16 +44,16 @@ async def fetch_metadata(issuer: str) -> Metadata:
     """Fetch a provider's metadata.
 
     Raises:
-        IdentityRejected: The provider does not respond, or its metadata is invalid, unsafe, or of another issuer.
+        IdentificationFailed: The provider does not respond, or its metadata is invalid, unsafe, or of another issuer.
     """
     document = await fetch_json("GET", get_well_known_url(issuer, external=True))
     try:
         metadata = Metadata.model_validate(document)
     except ValidationError as error:
         fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors(include_input=False)}))
-        raise IdentityRejected(f"publishes invalid metadata: {fields}") from None
+        raise IdentificationFailed(f"publishes invalid metadata: {fields}") from None
     if metadata.issuer != issuer:
-        raise IdentityRejected("publishes the metadata of another issuer")
+        raise IdentificationFailed("publishes the metadata of another issuer")
     if issuer.startswith("https:") and any(not endpoint.startswith("https:") for endpoint in metadata.endpoints):
-        raise IdentityRejected("publishes metadata with an unencrypted endpoint")
+        raise IdentificationFailed("publishes metadata with an unencrypted endpoint")
     return metadata

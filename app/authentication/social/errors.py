@@ -42,7 +42,7 @@ class EmailNotVerified(Forbidden):
 
     code = "email_not_verified"
     title = "The e-mail is not verified."
-    advice = "`detail` says where, and what to do."
+    advice = "`detail` says whether to verify it at the provider or in Tessera."
 
 
 class LinkedElsewhere(Forbidden):
@@ -52,17 +52,17 @@ class LinkedElsewhere(Forbidden):
     title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
 
 
-class IdentityRejected(Exception):
-    """The provider's responses do not prove an identity. The message is for logs and contains no code or token."""
+class IdentificationFailed(Exception):
+    """The provider did not prove an identity. The message is for logs and contains no code or token."""
 
 
-class ProviderUnreachable(IdentityRejected):
+class ProviderUnreachable(IdentificationFailed):
     """The provider does not respond."""
 
 
-class InvalidProviderResponse(IdentityRejected):
+class InvalidProviderResponse(IdentificationFailed):
     """The provider's response has an error status, is too large, or is not a JSON object."""
 
 
-class ConcurrentLink(Exception):
+class AccountLinkedConcurrently(Exception):
     """A concurrent sign-in has linked the same account."""

@@ -24,7 +24,7 @@ from joserfc.jws import JWSRegistry
 
 from app.authentication.social.discovery import Metadata, fetch_metadata
 from app.authentication.social.errors import (
-    IdentityRejected,
+    IdentificationFailed,
     ProviderNotFound,
     ProviderUnavailable,
     ProviderUnreachable,
@@ -67,7 +67,7 @@ class Provider:
         """
         try:
             metadata = await self._load_metadata()
-        except IdentityRejected as error:
+        except IdentificationFailed as error:
             raise self._log_unavailable(error) from None
         url: str = prepare_grant_uri(
             metadata.authorization_endpoint,
@@ -93,21 +93,21 @@ class Provider:
             return await self._identify(pending, callback, redirect_uri)
         except ProviderUnreachable as error:
             raise self._log_unavailable(error) from None
-        except IdentityRejected as error:
+        except IdentificationFailed as error:
             log.warning("social_sign_in_refused", provider=self.name, reason=str(error))
             raise SocialSignInRefused from None
 
-    def _log_unavailable(self, error: IdentityRejected) -> ProviderUnavailable:
+    def _log_unavailable(self, error: IdentificationFailed) -> ProviderUnavailable:
         log.warning("provider_unavailable", provider=self.name, reason=str(error))
         return ProviderUnavailable()
 
     async def _identify(self, pending: PendingSignIn, callback: ProviderCallback, redirect_uri: str) -> Identity:
         if callback.code is None:
             # Other errors are not logged by name: the provider's text may be anything.
-            raise IdentityRejected("no code: access_denied" if callback.error == "access_denied" else "no code")
+            raise IdentificationFailed("no code: access_denied" if callback.error == "access_denied" else "no code")
         metadata = await self._load_metadata()
         if callback.iss not in {None, metadata.issuer}:
-            raise IdentityRejected("the code comes from another issuer")
+            raise IdentificationFailed("the code comes from another issuer")
         tokens = await self._exchange_code(metadata, callback.code, pending.verifier, redirect_uri)
         claims = await self._verify_id_token(metadata, tokens, pending.nonce)
         if lacks_email(claims) and metadata.userinfo_endpoint:
@@ -117,7 +117,7 @@ class Provider:
 
     async def _fetch_userinfo(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
         if not isinstance(access_token, str) or not _VISIBLE_ASCII.fullmatch(access_token):
-            raise IdentityRejected("no access token")
+            raise IdentificationFailed("no access token")
         return await fetch_json("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
 
     async def _load_metadata(self) -> Metadata:
@@ -153,7 +153,7 @@ class Provider:
         """Verify the ID token and return its claims (OpenID Connect Core, 3.1.3.7)."""
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
-            raise IdentityRejected("no ID token")
+            raise IdentificationFailed("no ID token")
         # `accepted_algorithms` never returns an empty list, which the library would take for all algorithms.
         registry = JWSRegistry(
             algorithms=accepted_algorithms(metadata.id_token_signing_alg_values_supported), strict_check_header=False
@@ -174,10 +174,10 @@ class Provider:
                 {"nonce": nonce, "client_id": self._settings.client_id, "access_token": tokens.get("access_token")},
             )
             claims.validate(leeway=CLOCK_LEEWAY)
-        except IdentityRejected:
+        except IdentificationFailed:
             raise
         except Exception as error:  # noqa: BLE001 - parsers raise all kinds of errors for hostile tokens
-            raise IdentityRejected(f"invalid ID token: {type(error).__name__}") from None
+            raise IdentificationFailed(f"invalid ID token: {type(error).__name__}") from None
         return dict(claims)
 
 
@@ -203,4 +203,4 @@ def _parse_keys(document: Mapping[str, Any]) -> KeySet:
     try:
         return KeySet.import_key_set({"keys": document["keys"]})
     except Exception as error:  # noqa: BLE001 - parsers raise all kinds of errors for hostile keys
-        raise IdentityRejected(f"publishes invalid keys: {type(error).__name__}") from None
+        raise IdentificationFailed(f"publishes invalid keys: {type(error).__name__}") from None

@@ -15,7 +15,7 @@ from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
-from app.authentication.second_factor.errors import TotpRequired, WrongCode
+from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
 from app.authentication.sessions.clients import describe_client
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.errors import AccountPending, AccountRejected, AccountSuspended
@@ -48,7 +48,8 @@ from app.organisations.errors import OrganisationNotFound
 PREFIX = "/auth/oidc"
 
 router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
-# Without `Route`, which refuses unknown parameters: providers add their own, and clients ignore them (RFC 6749, 4.1.2).
+# Without `Route`, which refuses unknown parameters: providers add their own, which an OAuth client such as this service
+# must ignore (RFC 6749, 4.1.2).
 _callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"])
 
 ProviderName = Annotated[
@@ -139,7 +140,7 @@ router.routes.extend(_callback_router.routes)
     "/exchange",
     operation_id="exchangeSocialSignIn",
     summary="Exchange the token of a social sign-in",
-    responses=responses(LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
+    responses=responses(LinkExpired, TotpRequired, WrongCodeAtSignIn, *_NOT_ACTIVE, TooMany, body=True),
 )
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Exchange the token of `…/callback` for the response of a sign-in.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.authentication.social.errors import IdentityRejected
+from app.authentication.social.errors import IdentificationFailed
 from app.core.fields import normalise_email, refuse_reserved_email
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
@@ -35,11 +35,11 @@ def parse_identity(claims: Mapping[str, Any]) -> Identity:
     """Read the identity from claims.
 
     Raises:
-        IdentityRejected: The `sub` claim is missing or invalid.
+        IdentificationFailed: The `sub` claim is missing or invalid.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
-        raise IdentityRejected("missing or invalid sub")
+        raise IdentificationFailed("missing or invalid sub")
     email = _verified_email(claims)
     first_name, last_name = parse_names(claims, email or "")
     return Identity(subject, email, first_name, last_name)
@@ -56,10 +56,10 @@ def merge_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Ma
     Assertions of the ID token that the e-mail is verified are dropped, as they do not refer to the merged e-mail.
 
     Raises:
-        IdentityRejected: The userinfo describes another subject (OpenID Connect Core, 5.3.2).
+        IdentificationFailed: The userinfo describes another subject (OpenID Connect Core, 5.3.2).
     """
     if userinfo.get("sub") != claims.get("sub"):
-        raise IdentityRejected("userinfo of another subject")
+        raise IdentificationFailed("userinfo of another subject")
     return {name: value for name, value in claims.items() if name not in _VERIFICATION_CLAIMS} | dict(userinfo)
 
 
@@ -102,9 +102,9 @@ def accepted_algorithms(supported: Sequence[str]) -> list[str]:
     """Return the algorithms for ID tokens that the provider supports and this service accepts.
 
     Raises:
-        IdentityRejected: None of them is accepted.
+        IdentificationFailed: None of them is accepted.
     """
     accepted = [algorithm for algorithm in ALGORITHMS if algorithm in supported]
     if not accepted:
-        raise IdentityRejected("no acceptable algorithm")
+        raise IdentificationFailed("no acceptable algorithm")
     return accepted

@@ -24,7 +24,7 @@ from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.queries import lock_for_sign_in
 from app.authentication.sign_in.service import SignedIn, ensure_active
-from app.authentication.social.errors import ConcurrentLink, EmailNotVerified, LinkedElsewhere
+from app.authentication.social.errors import AccountLinkedConcurrently, EmailNotVerified, LinkedElsewhere
 from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
@@ -81,7 +81,7 @@ async def find_or_create_user(database: Database, attempts: Attempts, tenant: Te
             await attempts.count_sign_up(login.address)
             async with database.session(tenant.id) as db:
                 return await _create_user(db, tenant, login)
-        except (ConcurrentLink, EmailTaken, UserNotFound):
+        except (AccountLinkedConcurrently, EmailTaken, UserNotFound):
             continue
     raise Unavailable
 
@@ -151,7 +151,7 @@ async def _link(db: AsyncSession, user: User, login: ProviderLogin) -> None:
             created_at=real_now(),
         )
     )
-    with raise_on_violation(ConcurrentLink):
+    with raise_on_violation(AccountLinkedConcurrently):
         await db.flush()
 
 
@@ -190,7 +190,7 @@ async def exchange(
     Raises:
         LinkExpired
         AccountPending, AccountRejected, AccountSuspended
-        TotpRequired, WrongCode
+        TotpRequired, WrongCodeAtSignIn
     """
     link = await links.find(db, subject, LinkPurpose.SIGN_IN)
     try:

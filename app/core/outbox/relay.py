@@ -2,9 +2,11 @@
 
 One transaction locks the organisation's `relays` row, runs the subscribers (which only add rows or update derived ones)
 and advances the row.
-If a subscriber fails for an event, a `relay_failures` row is stored. A timer retries it, and it is parked after the
-last attempt. It never delays other events. An event that this version of the code cannot read, because a newer version
-wrote it, fails for each of its subscribers and is retried in the same way: by then the newer version may be running.
+
+If a subscriber fails for an event, a `relay_failures` row is stored. A timer then retries the subscriber with that
+event. After the last attempt the row is marked as parked. A failure never delays other events. An event that this
+version of the code cannot read, because a newer version wrote it, fails for each of its subscribers and is retried in
+the same way: by then the newer version may be running.
 """
 
 from __future__ import annotations

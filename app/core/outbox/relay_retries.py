@@ -74,10 +74,10 @@ def make_retry_handler(subscribers: Subscribers) -> timers.Handler:
             .with_for_update(key_share=True, skip_locked=True)
         )
         locked = {failure.id: failure for failure in failures}
-        claimed = await timers.claim(db, org_id, [d for d in due if d.subject_id in locked])
-        for one in claimed:
+        fired = await timers.delete_due(db, org_id, [d for d in due if d.subject_id in locked])
+        for one in fired:
             await _retry(db, locked[one.subject_id], subscribers, one.at)
-        return claimed
+        return fired
 
     return handle
 

@@ -1,4 +1,6 @@
-"""Reactions and subscribers: the handlers of events. They are declared per event class and receive its type.
+"""Reactions and subscribers: the handlers of events.
+
+Each handler is registered for an event class, and its parameter has that type.
 
 A handler declared for a class receives the events of its subclasses too. A handler declared for `ANY` receives all.
 """

@@ -1,7 +1,7 @@
 """Timers: what will happen, and when. A timer is one row per subject and kind, and fires once.
 
 The worker's job `timers` runs the due timers of each organisation in turn, a batch of one kind at a time. In one
-transaction, a handler locks the subjects, claims their timers, and acts. Locked subjects are left to the next run.
+transaction, a handler locks the subjects, deletes their timers, and acts. Locked subjects are left to the next run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from app.core.outbox.models import DELIVER, IS_NOT_DELIVERY, Timer
 
 TIMERS_PER_BATCH = 1000
 RECHECK_DELAY = 0.05  # seconds
-# A timer refers to no row, so the session need not flush rows that have not received their time yet (`numbering.py`).
+# Setting a timer must not flush new events, which get their time only before the commit (`numbering.py`). It need not,
+# since timers have no foreign keys.
 _WITHOUT_AUTOFLUSH = {"autoflush": False}
 
 log = structlog.get_logger("tessera.timers")
@@ -34,7 +35,7 @@ log = structlog.get_logger("tessera.timers")
 
 @dataclass(frozen=True)
 class Due:
-    """A timer that is due. `at` is the time that its handler takes for now. Both times are real time."""
+    """A timer that is due. `at` is the current time as its handler sees it. Both times are real time."""
 
     kind: str
     subject_id: UUID
@@ -67,7 +68,7 @@ async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequen
     await db.execute(delete(Timer).where(*conditions), execution_options=_WITHOUT_AUTOFLUSH)
 
 
-async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+async def delete_due(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
     """Delete these timers (all of one kind); return the ones that still existed and were due, in order."""
     if not due:
         return []
@@ -81,14 +82,14 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
         )
         .returning(Timer.subject_id)
     )
-    claimed = set(deleted)
-    return [d for d in due if d.subject_id in claimed]
+    deleted_ids = set(deleted)
+    return [d for d in due if d.subject_id in deleted_ids]
 
 
 async def lock_available(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
     """Lock these timers (all of one kind); return the ones that no other transaction has locked.
 
-    Claiming a locked timer would wait for the other transaction.
+    Deleting a locked timer would wait for the other transaction.
     """
     ids = [one.subject_id for one in due]
     conditions = (Timer.org_id == org_id, Timer.kind == due[0].kind, Timer.subject_id.in_(ids))
@@ -110,7 +111,7 @@ _DUE_ORGANISATIONS = text(write_due_organisations_query(IS_NOT_DELIVERY))
 
 
 async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Fire due timers until none is due or all others are locked; return the number of fired timers.
+    """Fire due timers until every timer that is due is locked; return the number of fired timers.
 
     Args:
         stopping: called between batches; once it returns true, the rest is left to another worker.
@@ -236,12 +237,12 @@ async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by
 
 
 async def run_due_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
-    """Fire the organisation's due timers in this transaction, the timers of each subject in order.
+    """Fire the organisation's due timers in this transaction, in order for each subject.
 
-    Handlers take the due time of a timer for now.
+    Each handler sees the timer's due time as the current time.
 
-    Timers of locked subjects stay due. From the first event on, the transaction has locked the counter and then locks
-    subjects. This breaks the order of locks, but it never waits for a lock.
+    Timers of locked subjects stay due. After its first event, the transaction holds the counter's lock while it locks
+    subjects, in reverse of the usual order. No deadlock is possible, since it skips locked subjects.
     """
     fired: list[Due] = []
     busy: set[UUID] = set()

@@ -10,12 +10,12 @@ from starlette.types import Scope
 from app.core.errors import TesseraError
 from app.core.web.endpoint_signatures import Endpoint, Source, read_parameters
 
-# Of an operation without requirements, such as signing in, which leads to an access token.
+# The `WWW-Authenticate` of 401 responses of operations that declare no requirement, such as signing in.
 DEFAULT_CHALLENGE = 'Bearer realm="tessera"'
 
 
 @runtime_checkable
-class Declaration(Protocol):
+class OperationRequirement(Protocol):
     """The requirements of an operation for its caller, declared by one of its dependencies."""
 
     permission: str | None
@@ -47,14 +47,14 @@ class Declaration(Protocol):
 
 
 @cache
-def find_declaration(endpoint: Endpoint) -> Declaration | None:
+def find_declaration(endpoint: Endpoint) -> OperationRequirement | None:
     """Return the requirements of an operation for its caller; `None` if it needs no credentials.
 
     Raises:
         TypeError: it declares several.
     """
     dependencies = [one.dependency for one in read_parameters(endpoint) if one.source is Source.DEPENDENCY]
-    found = [cast("Declaration", one) for one in dependencies if isinstance(one, Declaration)]
+    found = [cast("OperationRequirement", one) for one in dependencies if isinstance(one, OperationRequirement)]
     if len(found) > 1:
         raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
     return found[0] if found else None

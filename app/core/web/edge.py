@@ -28,11 +28,11 @@ UNMATCHED = "unmatched"
 class Edge:
     """Pass requests to the application within limits, and log and count all of them.
 
-    A request is refused before the application sees it with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5), 413, or, if
-    more than `max_concurrent_requests` are being served, 503 with `Retry-After`. While the application reads the body,
-    it is refused with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). An exception in the application is logged, and the
-    response is a 500 that leaves the connection open. The edge makes the problem document of every 500, since the
-    framework's own 500 is plain text.
+    Before the application sees a request, the edge can refuse it with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5) or
+    413, or with 503 and `Retry-After` if `max_concurrent_requests` are being served. While the application reads the
+    body, the edge can refuse it with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). An exception in the application is
+    logged, and the response is a 500 that leaves the connection open. The edge makes the problem document of every 500,
+    since the framework's own 500 is plain text.
 
     Args:
         app: the application.
@@ -89,7 +89,7 @@ class Edge:
 
     async def _run(self, exchange: Exchange) -> Refusal | None:
         try:
-            # A request without a body has nothing to limit, and the server's own `receive` costs nothing.
+            # A request without a body has nothing to limit, so the server's `receive` is used without a wrapper.
             receive = exchange.receive if exchange.has_body else exchange.server_receive
             await self.app(exchange.scope, receive, exchange.send)
         except ClientDisconnect:
@@ -97,7 +97,8 @@ class Edge:
         except asyncio.CancelledError:  # the server is stopping and waits no longer
             return None if exchange.started or exchange.client_is_gone else STOPPING
         except Exception as error:  # noqa: BLE001 - every exception gets a response
-            # The framework sends its own 500 before it raises. A refused body is expected.
+            # `INTERNAL_ERROR` replaces the 500 that the framework sends before it raises. After any other refusal, the
+            # exception is expected: the application could not read the body.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
                 self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
         # A response that has started cannot be replaced. The server closes the connection, so that the client notices.

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.core import errors
 from app.core.errors import TesseraError
-from app.core.web.declarations import Declaration
+from app.core.web.declarations import OperationRequirement
 from app.core.web.problems import CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 from app.core.web.refusals import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 
@@ -144,7 +144,7 @@ def _describe_codes(examples: Mapping[str, Any]) -> str:
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
 
 
-def document_declaration(operation: dict[str, Any], declaration: Declaration | None) -> None:
+def document_declaration(operation: dict[str, Any], declaration: OperationRequirement | None) -> None:
     """Add the required credentials to an operation, and the errors that a caller without them gets.
 
     Args:

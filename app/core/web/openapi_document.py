@@ -53,7 +53,7 @@ def finalize_openapi(
     Equal responses and parameters are moved to `components`.
 
     Args:
-        security_schemes: the credentials that operations require, by the names in `Declaration.credentials`.
+        security_schemes: the credentials that operations require, by the names in `OperationRequirement.credentials`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})

@@ -62,5 +62,5 @@ def _make_schema(event: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
         schemas.setdefault(name, schema)
     members = {"type": {"const": event.type, "description": inspect.getdoc(event)}}
     if data["properties"]:
-        members["data"] = data | {"description": "About it."}
+        members["data"] = data | {"description": "Details."}
     return {"type": "object", "required": list(members), "properties": members}

@@ -49,21 +49,21 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
     return len(waiting)
 
 
-async def assign_backlog_to_user(db: AsyncSession, org_id: UUID, event: UserBecameAvailable) -> None:
+async def assign_backlog_on_availability(db: AsyncSession, org_id: UUID, event: UserBecameAvailable) -> None:
     """Assign the waiting tickets when a user becomes available."""
     await _assign_backlog(db, org_id, event.user_id, event.at)
 
 
-async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
+async def assign_backlog_on_sign_up(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
     """Assign the waiting tickets when a user signs up and can be assigned tickets at once."""
-    user = await db.get_one(User, (org_id, event.user_id))  # already read: it was written in this transaction
+    user = await db.get_one(User, (org_id, event.user_id))  # no query: the session has read this user
     if user.receives_new_tickets:
         await _assign_backlog(db, org_id, event.user_id, event.at)
 
 
-async def assign_backlog_to_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
-    """Assign the waiting tickets when a role's users may work on tickets from now on."""
-    if event.may_start_ticket_work:
+async def assign_backlog_on_role_update(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
+    """Assign the waiting tickets when a change of a role could let its users work on tickets."""
+    if event.could_enable_ticket_work:
         await _assign_backlog(db, org_id, event.role_id, event.at)
 
 
@@ -78,13 +78,16 @@ async def _assign_backlog(db: AsyncSession, org_id: UUID, subject_id: UUID, at: 
 
 
 async def resume_assigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Assign a batch of waiting tickets on the timer `ASSIGN`. Tickets left over wait for the next available user."""
+    """Assign a batch of waiting tickets on the timer `ASSIGN`.
+
+    If tickets and available users are left, set the timer again.
+    """
     tenant = await get_tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, tenant.now())
-    claimed = await timers.claim(db, org_id, await timers.lock_available(db, org_id, due))
-    if claimed and (assigned == TICKETS_PER_BATCH or await _can_assign_more(db, org_id)):
-        await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + RETRY_DELAY})
-    return claimed
+    fired = await timers.delete_due(db, org_id, await timers.lock_available(db, org_id, due))
+    if fired and (assigned == TICKETS_PER_BATCH or await _can_assign_more(db, org_id)):
+        await timers.set_timers(db, org_id, fired[0].subject_id, {ASSIGN: real_now() + RETRY_DELAY})
+    return fired
 
 
 async def _can_assign_more(db: AsyncSession, org_id: UUID) -> bool:

@@ -1,6 +1,6 @@
 """Close tickets with the status RESPONDED, and remind their requesters before: a batch of timers at a time.
 
-Each handler locks tickets first and then claims their timers, in the order in which requests lock them.
+Each handler locks tickets first and then deletes their timers, in the order in which requests lock them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def close_responded(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
         return []
     latest = max(one.at for one in locked)
     is_on_time = all(one.at == one.due_at for one in locked)
-    claimed = await db.scalars(
+    fired = await db.scalars(
         CLOSE,
         {
             "org_id": org_id,
@@ -43,7 +43,7 @@ async def close_responded(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
             "event_ids": [new_id() for _ in locked],
         },
     )
-    handled = set(claimed)
+    handled = set(fired)
     wake_worker_after_commit(db)
     return [one for one in locked if one.subject_id in handled]
 
@@ -51,20 +51,20 @@ async def close_responded(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Record that responded tickets will close soon. Their requesters get a mail about it."""
     tenant = await get_tenant(db, org_id)
-    claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
+    fired = await timers.delete_due(db, org_id, await _lock_tickets(db, org_id, due))
     rows = await db.execute(
         select(Ticket.id, Ticket.auto_close_at).where(
             Ticket.org_id == org_id,
-            Ticket.id.in_([one.subject_id for one in claimed]),
+            Ticket.id.in_([one.subject_id for one in fired]),
             Ticket.status == TicketStatus.RESPONDED,
         )
     )
     closing = {row.id: row.auto_close_at for row in rows}
-    for one in claimed:
+    for one in fired:
         if closes_at := closing.get(one.subject_id):
             at = tenant.organisation_time(one.at)
             record(db, TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=closes_at))
-    return claimed
+    return fired
 
 
 async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:

@@ -22,13 +22,13 @@ _TIME_BEFORE_FIRST = (
 # Claims due timers of locked tickets, and closes the tickets. Does what `Ticket.move_to` and `Ticket.count_change` do,
 # for many tickets in one statement.
 #
-# A ticket that is no longer RESPONDED has no timer to claim. Without `now`, each ticket closes at its `auto_close_at`.
+# A ticket that is no longer RESPONDED has no timer to delete. Without `now`, each ticket closes at its `auto_close_at`.
 # Events and rows get numbers and times as in `numbering.py`: each after the one before, and the first after the
 # previous commit. The counter is locked last, since the tickets are locked already. Rows are found by arrays of their
 # ids and not by joins: joins get bad plans while the planner's statistics lag behind.
 CLOSE = text(
     f"""
-    WITH claimed AS (
+    WITH fired AS (
         DELETE FROM timers
         WHERE org_id = :org_id AND kind = :kind AND subject_id = ANY(:ids) AND due_at <= :latest
         RETURNING subject_id
@@ -36,7 +36,7 @@ CLOSE = text(
         SELECT id, closes_at, row_number() OVER (ORDER BY closes_at, number) AS place
         FROM (
             SELECT id, number, coalesce(:now, auto_close_at) AS closes_at FROM tickets
-            WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM claimed)) AND status = :from_status
+            WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM fired)) AND status = :from_status
         ) AS responded
     ), before AS MATERIALIZED (
         SELECT last_event, last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
@@ -62,7 +62,7 @@ CLOSE = text(
         SELECT :org_id, seq, (:event_ids)[place], :type, :version, id, :actor_type, CAST(:data AS jsonb), at FROM dated
         RETURNING seq
     )
-    SELECT subject_id FROM claimed
+    SELECT subject_id FROM fired
     """  # noqa: S608 - constants
 ).bindparams(
     bindparam("org_id", type_=Uuid),

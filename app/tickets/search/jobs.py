@@ -61,11 +61,11 @@ async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
     ).all()
     await service.index(db, org_id, ids[:TICKETS_PER_BATCH])
     await _index_replies_where(db, org_id, Comment.ticket_id.in_(ids[:TICKETS_PER_BATCH]))
-    claimed = await timers.claim(db, org_id, [timer])
+    fired = await timers.delete_due(db, org_id, [timer])
     has_more = len(ids) > TICKETS_PER_BATCH
-    if claimed and has_more:
+    if fired and has_more:
         await timers.set_timers(db, org_id, ids[TICKETS_PER_BATCH], {INDEX_TICKETS: real_now()})
-    return claimed
+    return fired
 
 
 async def _index_replies_where(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> None:

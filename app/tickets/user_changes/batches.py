@@ -70,7 +70,7 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], cha
     """Change a batch for each user whose row is unlocked; set the timer again if there were tickets to change.
 
     The transaction stops after `TICKETS_PER_BATCH` tickets, and the timers of the other users stay due. Timers of users
-    who no longer exist are claimed.
+    who no longer exist are deleted.
     """
     tenant = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
@@ -86,10 +86,10 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], cha
         changed += count
         if changed >= TICKETS_PER_BATCH:
             break
-    claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in handled])
+    fired = await timers.delete_due(db, org_id, [one for one in due if one.subject_id in handled])
     for user_id, due_at in next_batches.items():
         await timers.set_timers(db, org_id, user_id, {change.timer_kind: due_at})
-    return claimed
+    return fired
 
 
 def next_batch_at(*, has_more: bool) -> datetime:

@@ -25,7 +25,7 @@ from app.tickets.user_changes.batches import (
     update_tickets,
 )
 
-ERASE_REQUESTER: Final = "ERASE_REQUESTER"  # the kind of the timer, on the user
+ERASE_REQUESTER: Final = "ERASE_REQUESTER"  # a timer kind; the subject is the user
 
 
 def _not_erased_condition(user: UserRow) -> ColumnElement[bool] | None:
@@ -51,8 +51,9 @@ _ERASING = BatchedChange(ERASE_REQUESTER, _not_erased_condition, _erase)
 async def erase_requester(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
     """Erase the e-mail address of an erased user from their tickets.
 
-    Tickets that were never linked to the account are found by the e-mail address, if it was verified. All of them are
-    changed in this transaction, which waits for locked tickets too: afterwards, the address is not known.
+    Tickets that were never linked to the account are found by the e-mail address, if it was verified. These are
+    changed in this transaction, even if it has to wait for their locks: later the address is no longer known. Linked
+    tickets follow in batches.
     """
     await db.flush()
     if event.email_was_verified.value:

@@ -76,7 +76,7 @@ async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUp
 
     The rows of these users are locked already.
     """
-    if not event.may_end_ticket_work:
+    if not event.could_disable_ticket_work:
         return
     await db.flush()
     _, has_more = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
@@ -92,11 +92,11 @@ async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequen
     tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
     count, has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
-    claimed = await timers.claim(db, org_id, await timers.lock_available(db, org_id, due[:1]))
-    if claimed and (count or has_more):
+    fired = await timers.delete_due(db, org_id, await timers.lock_available(db, org_id, due[:1]))
+    if fired and (count or has_more):
         due_at = next_batch_at(has_more=has_more)
         await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
-    return claimed
+    return fired
 
 
 async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, bool]:

@@ -24,7 +24,7 @@ from tests.accounts.users_and_roles import add_role, add_user
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 
-NO_ID = "0190b8e5-0000-7000-8000-000000000001"
+UNKNOWN_ID = "0190b8e5-0000-7000-8000-000000000001"
 TICKET_READER = [{"resource": "tickets", "view": True}]
 
 
@@ -178,7 +178,7 @@ async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
         ({"name": "New", "role": "OWNER"}, "role"),
         ({"name": "New", "role": None}, "role"),
         ({"name": "New", "copyOf": "Admin"}, "copyOf"),
-        ({"name": "New", "copyOf": NO_ID}, "copyOf"),
+        ({"name": "New", "copyOf": UNKNOWN_ID}, "copyOf"),
         ({"name": "New", "permissions": None}, "permissions"),
         ({"name": "New", "permissions": [*TICKET_READER, {"resource": "tickets"}]}, "permissions"),
         ({"name": "New", "permissions": [{"resource": "teapots"}]}, "permissions.0.resource"),
@@ -188,8 +188,8 @@ async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
         ({"name": "New", "permissions": [{"resource": "users", "own": True}]}, "permissions.0.own"),
         ({"name": "New", "permissions": ["tickets:view"]}, "permissions.0"),
         ({"name": "New", "builtIn": True}, "builtIn"),
-        ({"name": "New", "id": NO_ID}, "id"),
-        ({"name": "New", "orgId": NO_ID}, "orgId"),
+        ({"name": "New", "id": UNKNOWN_ID}, "id"),
+        ({"name": "New", "orgId": UNKNOWN_ID}, "orgId"),
     ],
 )
 async def test_an_invalid_field_is_reported_and_nothing_is_created(desk: Desk, fields: JSON, wrong: str) -> None:
@@ -250,7 +250,7 @@ async def test_the_limit_of_roles_holds_for_concurrent_requests(desk: Desk) -> N
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_change_replaces_all_permissions_or_none(desk: Desk) -> None:
+async def test_sent_permissions_replace_all_others_and_omitted_ones_stay(desk: Desk) -> None:
     role = await create_role(desk.admin, permissions=[*TICKET_READER, {"resource": "users", "view": True}])
     path = f"/roles/{role['id']}"
     renamed = (await desk.admin.patch(path, {"name": "Agent"})).json()

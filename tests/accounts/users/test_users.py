@@ -64,7 +64,8 @@ async def test_an_invited_user_is_shown_with_the_expiry_of_the_invitation(desk: 
     path = f"/users/{invited['id']}"
     assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
 
-    async with desk.database.session(desk.id) as db:  # with a later expiry, for another purpose, and of another user
+    # Issue three links: one that expires later, one for another purpose, and one of another user.
+    async with desk.database.session(desk.id) as db:
         user, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
         links.issue(db, *user, LinkPurpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
         links.issue(db, *user, LinkPurpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
@@ -199,6 +200,7 @@ async def test_users_are_filtered_by_role_status_and_availability(desk: Desk) ->
         ({"status": "PENDING"}, [other, pending]),
         ({"status": "PENDING", "role": "ENGINEER"}, [pending]),
         ({"status": ["PENDING", "SUSPENDED"]}, [other, suspended, pending]),
+        # The filter means that new tickets can be assigned to the user now, not only that the user wants them.
         ({"available": "true"}, [admin]),
         ({"available": "true", "role": "ADMIN"}, [admin]),
         ({"available": "false"}, [other, suspended, pending, customer]),

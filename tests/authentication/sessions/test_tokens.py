@@ -1,4 +1,4 @@
-"""Access tokens: invalid ones are refused, and valid ones end with the access of their user."""
+"""Access tokens: invalid ones are refused, and valid ones stop working when their user loses access."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.access.user_permissions import RoleKind
-from app.authentication.social.errors import IdentityRejected, StateMismatch
+from app.authentication.social.errors import IdentificationFailed, StateMismatch
 from app.authentication.social.rules import (
     accepted_algorithms,
     merge_userinfo,
@@ -62,15 +62,15 @@ def test_verification_claims_do_not_apply_to_a_merged_email() -> None:
     )
 
     assert merged == {"sub": "1", "name": "Mia", "email": "mia@growfin.test"}
-    with pytest.raises(IdentityRejected):
+    with pytest.raises(IdentificationFailed):
         merge_userinfo({"sub": "1"}, {"sub": "2"})
-    with pytest.raises(IdentityRejected):
+    with pytest.raises(IdentificationFailed):
         merge_userinfo({"sub": "1"}, {})
 
 
 def test_symmetric_algorithms_are_never_accepted() -> None:
     assert accepted_algorithms(["none", "HS256", "ES256", "RS256"]) == ["RS256", "ES256"]
-    with pytest.raises(IdentityRejected):
+    with pytest.raises(IdentificationFailed):
         accepted_algorithms(["none", "HS256", "rs256"])
 
 

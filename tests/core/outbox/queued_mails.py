@@ -1,4 +1,4 @@
-"""Queued mails, and what became of their deliveries."""
+"""Queued mails, and the state of their deliveries."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def read_delivery(database: Database, org_id: UUID, delivery_id: UUID) -> 
         return await db.get_one(Delivery, (org_id, delivery_id))
 
 
-async def read_only_delivery(database: Database, org_id: UUID) -> Delivery:
+async def read_single_delivery(database: Database, org_id: UUID) -> Delivery:
     (row,) = (await read_deliveries(database, org_id)).values()
     return row
 

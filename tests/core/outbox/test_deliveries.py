@@ -18,17 +18,23 @@ from app.core.outbox.models import DeliveryStatus
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.notifications.models import Mail
-from tests.core.outbox.queued_mails import make_addresses, queue_mails, read_deliveries, read_only_delivery, read_waits
+from tests.core.outbox.queued_mails import (
+    make_addresses,
+    queue_mails,
+    read_deliveries,
+    read_single_delivery,
+    read_waits,
+)
 from tests.smtp_server import SmtpServer
 
 
 async def test_a_queued_mail_is_sent_once(pool: Database, smtp_server: SmtpServer, channels: Channels) -> None:
     org_id = await queue_mails(pool, "mia@customer.example")
-    assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.QUEUED
+    assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.QUEUED
 
     assert await deliveries.deliver_due(pool, channels) == 1
     assert await deliveries.deliver_due(pool, channels) == 0
-    row = await read_only_delivery(pool, org_id)
+    row = await read_single_delivery(pool, org_id)
     assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
     assert row.sent_at is not None
     assert smtp_server.count_copies() == {f"<{row.id}@growfin.test>": 1}
@@ -85,7 +91,7 @@ async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_s
         await mails.queue(db, org_id, [draft])
 
     assert await deliveries.deliver_due(pool, channels) == 0
-    assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.FAILED
+    assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.FAILED
     assert smtp_server.received == []
 
 

@@ -25,7 +25,7 @@ from tests.core.outbox.queued_mails import (
     make_due,
     queue_mails,
     read_deliveries,
-    read_only_delivery,
+    read_single_delivery,
     read_waits,
 )
 from tests.databases import eventually, open_pool, superuser_connection
@@ -57,7 +57,7 @@ async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message
 
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
-    row = await read_only_delivery(pool, org_id)
+    row = await read_single_delivery(pool, org_id)
     assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
     assert smtp_server.count_copies() == {f"<{row.id}@growfin.test>": 2}
 
@@ -73,13 +73,13 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
         pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
     )
 
-    row = await read_only_delivery(pool, org_id)
+    row = await read_single_delivery(pool, org_id)
     assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)
     assert await read_waits(pool, org_id) == []
     assert len(smtp_server.received) == 1
 
 
-async def test_the_outcome_is_recorded_when_the_database_is_unavailable_after_sending(
+async def test_an_outcome_is_recorded_once_the_database_is_available_again(
     own_database: TestServer, superuser: Superuser, smtp_server: SmtpServer
 ) -> None:
     channels = make_channels(smtp_server)
@@ -87,20 +87,20 @@ async def test_the_outcome_is_recorded_when_the_database_is_unavailable_after_se
     close_connections = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
     )
-    async with open_pool(own_database) as pool, superuser_connection(own_database.at("postgres")) as elsewhere:
+    async with open_pool(own_database) as pool, superuser_connection(own_database.at("postgres")) as other_connection:
         org_id = await queue_mails(pool, "mia@customer.example")
         smtp_server.pause()
         with capture_logs() as logs:
             delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
             await asyncio.sleep(0.3)
-            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
-            await elsewhere.fetch(close_connections, name)
+            await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+            await other_connection.fetch(close_connections, name)
             smtp_server.resume()
             assert await eventually(partial(is_logged, logs, "outcomes_not_recorded"))
-            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert await delivering == 1
 
-        assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.SENT
+        assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.SENT
     assert len(smtp_server.received) == 1
 
 

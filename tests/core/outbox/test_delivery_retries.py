@@ -27,7 +27,7 @@ from tests.core.outbox.queued_mails import (
     queue_without_content,
     read_deliveries,
     read_delivery,
-    read_only_delivery,
+    read_single_delivery,
     read_waits,
 )
 from tests.smtp_server import SmtpServer, running_smtp_server
@@ -69,7 +69,7 @@ async def test_a_delivery_fails_after_the_documented_waits_and_attempts(
 
     documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
     assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
-    row = await read_only_delivery(pool, org_id)
+    row = await read_single_delivery(pool, org_id)
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 7, None)
     assert "451" in (row.last_error or "")
     assert await read_waits(pool, org_id) == []
@@ -136,7 +136,7 @@ async def test_a_delivery_for_an_unknown_channel_waits_without_delaying_others(
     waiting = await read_delivery(pool, org_id, unknown)
     assert (waiting.status, waiting.attempts) == (DeliveryStatus.QUEUED, 1)
     assert "OF_A_LATER_VERSION" in (waiting.last_error or "")
-    assert (await read_only_delivery(pool, other)).status == DeliveryStatus.SENT
+    assert (await read_single_delivery(pool, other)).status == DeliveryStatus.SENT
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ async def test_the_channel_declares_the_waits(pool: Database, smtp_server: SmtpS
     await make_due(pool, org_id)
     with capture_logs():
         await deliveries.deliver_due(pool, with_one_wait)
-    assert ((await read_only_delivery(pool, org_id)).status, await read_waits(pool, org_id)) == (
+    assert ((await read_single_delivery(pool, org_id)).status, await read_waits(pool, org_id)) == (
         DeliveryStatus.FAILED,
         [],
     )

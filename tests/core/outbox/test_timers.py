@@ -43,13 +43,13 @@ class Bell:
     pause: float = 0.0  # seconds
 
     async def __call__(self, db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-        claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id not in self.busy])
+        fired = await timers.delete_due(db, org_id, [one for one in due if one.subject_id not in self.busy])
         await asyncio.sleep(self.pause)
-        if any(one.subject_id in self.failing for one in claimed):
+        if any(one.subject_id in self.failing for one in fired):
             raise ArithmeticError
-        self.rung.extend((org_id, one.subject_id) for one in claimed)
-        self.batches.append((org_id, len(claimed)))
-        return claimed
+        self.rung.extend((org_id, one.subject_id) for one in fired)
+        self.batches.append((org_id, len(fired)))
+        return fired
 
     def subjects(self) -> list[UUID]:
         return [subject for _, subject in self.rung]
@@ -151,7 +151,7 @@ async def test_a_failing_handler_is_rolled_back_with_its_timers(pool: Database) 
     await set_timer(pool, org_id, subject=subject)
 
     async def write_and_fail(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-        await timers.claim(db, org_id, due)
+        await timers.delete_due(db, org_id, due)
         await timers.set_timers(db, org_id, uuid4(), {CHIME: real_now()})
         raise ArithmeticError
 
@@ -302,7 +302,7 @@ async def test_a_timer_of_a_locked_subject_stays_due_without_delaying_others(poo
 
 
 async def test_a_failing_organisation_does_not_delay_others(own_database: TestServer, superuser: Superuser) -> None:
-    """Another transaction locks its timers all the time, so they can be neither claimed nor postponed."""
+    """Another transaction locks its timers all the time, so they can be neither deleted nor postponed."""
     stuck, fine = sorted((uuid4(), uuid4()))
     bell = Bell()
     async with open_pool(own_database, statement_timeout=0.2) as pool:

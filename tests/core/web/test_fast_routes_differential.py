@@ -113,8 +113,8 @@ RAW_BODIES: dict[str, bytes] = {
 }
 
 
-class Sent(NamedTuple):
-    """A request. It has no `Content-Type` if `content_type` is `None`."""
+class RequestSpec(NamedTuple):
+    """A request to be sent. It has no `Content-Type` if `content_type` is `None`."""
 
     method: str
     path: str
@@ -132,9 +132,9 @@ class Sent(NamedTuple):
         kept = sorted((name, value) for name, value in answer.headers.multi_items() if name != "date")
         if self.method != "POST" or not answer.is_success:
             return answer.status_code, kept, answer.content
-        made = answer.json()
-        kept = [(name, re.sub(made["id"], "{id}", value)) for name, value in kept if name != "content-length"]
-        return answer.status_code, kept, {name: value for name, value in made.items() if name not in VOLATILE}
+        ticket = answer.json()
+        kept = [(name, re.sub(ticket["id"], "{id}", value)) for name, value in kept if name != "content-length"]
+        return answer.status_code, kept, {name: value for name, value in ticket.items() if name not in VOLATILE}
 
 
 def credentials(desk: Desk) -> list[dict[str, str]]:
@@ -154,39 +154,39 @@ def credentials(desk: Desk) -> list[dict[str, str]]:
     ]
 
 
-def creations(desk: Desk) -> Iterator[Sent]:
+def creations(desk: Desk) -> Iterator[RequestSpec]:
     by_secret = {"X-Org-Secret": desk.secret}
     for content in RAW_BODIES.values():
-        yield Sent("POST", "/tickets", by_secret, content, JSON_TYPE)
-        yield Sent("POST", "/tickets", desk.admin.headers, content, "text/plain")
+        yield RequestSpec("POST", "/tickets", by_secret, content, JSON_TYPE)
+        yield RequestSpec("POST", "/tickets", desk.admin.headers, content, "text/plain")
     good, in_body = orjson.dumps(TICKET), orjson.dumps({**TICKET, "secret": desk.secret})
     for content, content_type in product((good, b"", b"[", b"null"), CONTENT_TYPES):
-        yield Sent("POST", "/tickets", by_secret, content, content_type)
+        yield RequestSpec("POST", "/tickets", by_secret, content, content_type)
     for headers, content in product(credentials(desk), (good, in_body, b"", b"[", b'{"title": 5}')):
-        yield Sent("POST", "/tickets", headers, content, JSON_TYPE)
+        yield RequestSpec("POST", "/tickets", headers, content, JSON_TYPE)
     for query, content in product(("colour=red", "title=x", "%ff", "a=1&a=2&b=3"), (good, b'{"title": 5}', b"[", b"")):
-        yield Sent("POST", f"/tickets?{query}", by_secret, content, JSON_TYPE)
-        yield Sent("POST", f"/tickets?{query}", {}, content, JSON_TYPE)
+        yield RequestSpec("POST", f"/tickets?{query}", by_secret, content, JSON_TYPE)
+        yield RequestSpec("POST", f"/tickets?{query}", {}, content, JSON_TYPE)
 
 
-def lists(desk: Desk) -> Iterator[Sent]:
+def lists(desk: Desk) -> Iterator[RequestSpec]:
     for query in QUERIES:
-        yield Sent("GET", f"/tickets?{query}", desk.admin.headers)
+        yield RequestSpec("GET", f"/tickets?{query}", desk.admin.headers)
     for headers, query in product(credentials(desk), ("", "limit=0", "colour=red", "assignee=me")):
-        yield Sent("GET", f"/tickets?{query}", headers)
-    yield Sent("GET", "/tickets", desk.admin.headers, b'{"limit": 5}', JSON_TYPE)
+        yield RequestSpec("GET", f"/tickets?{query}", headers)
+    yield RequestSpec("GET", "/tickets", desk.admin.headers, b'{"limit": 5}', JSON_TYPE)
 
 
-def reads(desk: Desk, ticket_id: str) -> Iterator[Sent]:
+def reads(desk: Desk, ticket_id: str) -> Iterator[RequestSpec]:
     for identifier in (ticket_id, ticket_id.upper(), str(uuid4()), *IDS):
-        yield Sent("GET", f"/tickets/{identifier}", desk.admin.headers)
+        yield RequestSpec("GET", f"/tickets/{identifier}", desk.admin.headers)
     for headers, path in product(credentials(desk), (ticket_id, "x", str(uuid4()), f"{ticket_id}?colour=red")):
-        yield Sent("GET", f"/tickets/{path}", headers)
-    yield Sent("GET", "/tickets/x?colour=red", desk.admin.headers)
+        yield RequestSpec("GET", f"/tickets/{path}", headers)
+    yield RequestSpec("GET", "/tickets/x?colour=red", desk.admin.headers)
     for tag in ('"1"', 'W/"1"', '"0", "1"', "*", '"2"', "", "1", '"', '"1" "2"'):
-        yield Sent("GET", f"/tickets/{ticket_id}", desk.admin.headers | {"If-None-Match": tag})
-    yield Sent("HEAD", f"/tickets/{ticket_id}", desk.admin.headers)
-    yield Sent("GET", f"/tickets/{ticket_id}", desk.admin.headers, b"[", JSON_TYPE)
+        yield RequestSpec("GET", f"/tickets/{ticket_id}", desk.admin.headers | {"If-None-Match": tag})
+    yield RequestSpec("HEAD", f"/tickets/{ticket_id}", desk.admin.headers)
+    yield RequestSpec("GET", f"/tickets/{ticket_id}", desk.admin.headers, b"[", JSON_TYPE)
 
 
 class Twins(NamedTuple):
@@ -195,7 +195,7 @@ class Twins(NamedTuple):
     fast: httpx.AsyncClient
     ordinary: httpx.AsyncClient
 
-    async def send_both_ways(self, requests: Iterator[Sent]) -> list[int]:
+    async def send_both_ways(self, requests: Iterator[RequestSpec]) -> list[int]:
         """Send all requests both ways and compare the responses; return their statuses."""
         statuses = []
         for request in requests:

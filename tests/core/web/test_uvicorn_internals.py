@@ -46,7 +46,7 @@ async def never_answer(_scope: Any, receive: Any, _send: Any) -> None:
         pass
 
 
-class Recorded(HttpToolsProtocol):
+class RecordingProtocol(HttpToolsProtocol):
     """Record the calls of the callbacks that our protocol overrides."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,13 +67,13 @@ class Recorded(HttpToolsProtocol):
 
 
 @pytest.fixture
-async def protocol() -> Recorded:
+async def protocol() -> RecordingProtocol:
     config = uvicorn.Config(never_answer, lifespan="off", log_config=None)
-    return Recorded(config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop())
+    return RecordingProtocol(config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop())
 
 
 @pytest.fixture
-def transport(protocol: Recorded) -> Iterator[Transport]:
+def transport(protocol: RecordingProtocol) -> Iterator[Transport]:
     transport = Transport()
     protocol.connection_made(transport)
     yield transport
@@ -104,14 +104,14 @@ def test_the_methods_that_we_override_exist_with_these_arguments() -> None:
         assert list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters) == parameters, name
 
 
-async def test_a_connection_keeps_its_loop_and_its_transport(protocol: Recorded, transport: Transport) -> None:
+async def test_a_connection_keeps_its_loop_and_its_transport(protocol: RecordingProtocol, transport: Transport) -> None:
     """Otherwise the timer of a head cannot start, or cannot close the connection."""
     assert protocol.loop is asyncio.get_running_loop()
     assert protocol.transport is transport
     assert protocol.cycle is None, "no request yet"
 
 
-async def test_the_head_and_each_part_of_a_body_are_reported(protocol: Recorded, transport: Transport) -> None:
+async def test_the_head_and_each_part_of_a_body_are_reported(protocol: RecordingProtocol, transport: Transport) -> None:
     """Otherwise the count of unparsed bytes is never reset, and every larger upload is cut off."""
     protocol.data_received(REQUEST[:20])
     assert protocol.calls == []
@@ -123,14 +123,14 @@ async def test_the_head_and_each_part_of_a_body_are_reported(protocol: Recorded,
     assert not transport.is_closed
 
 
-async def test_a_request_has_a_cycle_with_its_progress(protocol: Recorded, transport: Transport) -> None:
+async def test_a_request_has_a_cycle_with_its_progress(protocol: RecordingProtocol, transport: Transport) -> None:
     """Otherwise we cannot distinguish an idle connection from a busy one, and would close the latter."""
     protocol.data_received(REQUEST)
     assert protocol.cycle.response_complete is False
     assert transport.written == b""
 
 
-async def test_send_400_response_responds_to_malformed_http(protocol: Recorded, transport: Transport) -> None:
+async def test_send_400_response_responds_to_malformed_http(protocol: RecordingProtocol, transport: Transport) -> None:
     """Otherwise a client that does not speak HTTP gets uvicorn's plain text instead of a problem document."""
     protocol.data_received(b"\x16\x03\x01 this is TLS\r\n\r\n")
     assert protocol.calls == ["send_400_response"]

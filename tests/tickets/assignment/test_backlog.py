@@ -14,7 +14,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.tickets import queries
-from app.tickets.assignment.backlog import assign_backlog_to_user
+from app.tickets.assignment.backlog import assign_backlog_on_availability
 from app.tickets.models import TicketPriority
 from app.tickets.opening import Opening, insert_ticket
 from tests.organisation_client import JSON, Api, Desk, create_desk
@@ -164,7 +164,7 @@ async def test_a_ticket_opened_while_a_user_becomes_available_is_assigned(desk: 
         user = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
         user.available = True
         event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
-        await assign_backlog_to_user(db, desk.id, event)
+        await assign_backlog_on_availability(db, desk.id, event)
         ticket = await desk.open()
         await run_due_timers(database)  # its own timer does not see the available user yet
         assert ticket["assigneeId"] is None

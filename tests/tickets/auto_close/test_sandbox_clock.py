@@ -176,7 +176,7 @@ async def test_more_tickets_than_a_batch_close_in_one_advance(desk: Desk) -> Non
     assert len(fired) == 1100
 
 
-async def test_the_clock_does_not_move_while_a_ticket_is_being_replied_to(desk: Desk, database: Database) -> None:
+async def test_a_reply_waits_while_the_clock_is_moved(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     async with database.session(desk.id) as db:
         organisation = await get_tenant(db, desk.id)

@@ -102,7 +102,7 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
         ("one two three four five six seven eight", []),
     ],
 )
-async def test_tickets_must_match_all_terms(indexed_tickets: Desk, q: str, numbers: list[int]) -> None:
+async def test_matching_of_search_terms(indexed_tickets: Desk, q: str, numbers: list[int]) -> None:
     assert await search(indexed_tickets, q) == numbers
 
 
@@ -159,6 +159,7 @@ async def test_an_unused_number_finds_nothing(indexed_tickets: Desk, q: str) -> 
     answer = await list_tickets(indexed_tickets, q=q, include="total")
 
     assert (answer.status_code, answer.json()["total"]) == (200, len(answer.json()["items"]))
+    # Only -1 finds a ticket: punctuation is ignored, so it means 1.
     assert {ticket["number"] for ticket in answer.json()["items"]} <= ({1} if q == "-1" else set())
 
 
@@ -257,15 +258,20 @@ async def test_a_ticket_is_found_once_the_worker_has_indexed_it(desk: Desk) -> N
     assert await search(desk, "new") == [1]
 
 
-@pytest.mark.parametrize(("field", "words"), [("title", ("broke", "all")), ("description", ("all", "broke"))])
-async def test_a_changed_ticket_is_found_by_its_new_words(desk: Desk, field: str, words: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("field", "removed_word", "kept_word"), [("title", "broke", "all"), ("description", "all", "broke")]
+)
+async def test_a_changed_ticket_is_found_by_its_new_words(
+    desk: Desk, field: str, removed_word: str, kept_word: str
+) -> None:
     ticket = await open_indexed(desk)
     await desk.admin.patch(f"/tickets/{ticket['id']}", {field: "Another matter"})
-    assert await search(desk, words[0]) == [1]
+    assert await search(desk, removed_word) == [1]
 
     await relay_events(desk)
 
-    assert (await search(desk, words[0]), await search(desk, "matter"), await search(desk, words[1])) == ([], [1], [1])
+    assert await search(desk, removed_word) == []
+    assert await search(desk, "matter") == await search(desk, kept_word) == [1]
 
 
 async def test_replies_stay_indexed_when_the_ticket_changes(desk: Desk) -> None:

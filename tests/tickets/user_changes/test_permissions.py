@@ -1,4 +1,4 @@
-"""Users who may not both see and change tickets are assigned none, and keep none."""
+"""Users who lack the permission to see or to change tickets are assigned none, and lose those that they have."""
 
 from __future__ import annotations
 
@@ -68,55 +68,55 @@ async def set_overrides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> 
     ok(await desk.admin.put(f"/users/{user.id}/permissions", {"granted": [], "denied": []} | lists))
 
 
-class OfRole:
-    """Assign a role that lacks permissions, and the former role again."""
+class ReplaceRole:
+    """Take permissions away by assigning another role; restore them with the former role."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+    async def revoke(self, desk: Desk, user: SignedInUser) -> None:
         await assign_role(desk, user, await create_role(desk, *self.table))
 
-    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+    async def restore(self, desk: Desk, user: SignedInUser) -> None:
         await assign_role(desk, user, ENGINEER.id)
 
 
-class Denied:
-    """Deny permissions, and deny none."""
+class DenyPermissions:
+    """Take permissions away by denying them; restore them by denying none."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+    async def revoke(self, desk: Desk, user: SignedInUser) -> None:
         await deny(desk, user, *self.table)
 
-    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+    async def restore(self, desk: Desk, user: SignedInUser) -> None:
         await deny(desk, user)
 
 
-class NotGranted:
-    """Grant what a role lacks, and withdraw it."""
+class WithdrawGrant:
+    """Take a permission away by withdrawing its grant; restore it by granting it on top of a role that lacks it."""
 
-    async def lose(self, desk: Desk, user: SignedInUser) -> None:
-        await self.regain(desk, user)
+    async def revoke(self, desk: Desk, user: SignedInUser) -> None:
+        await self.restore(desk, user)
         await set_overrides(desk, user, granted=[])
 
-    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+    async def restore(self, desk: Desk, user: SignedInUser) -> None:
         await set_overrides(desk, user, granted=[UPDATE])
         await assign_role(desk, user, await create_role(desk, VIEW))
 
 
-class RoleChanged:
-    """Take permissions from the role, and give them back."""
+class EditRole:
+    """Take permissions away by removing them from the user's role; restore them by adding them again."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+    async def revoke(self, desk: Desk, user: SignedInUser) -> None:
         await assign_role(desk, user, await create_role(desk, VIEW_AND_UPDATE))
         await change_role(desk, await self.role_of(desk, user), *self.table)
 
-    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+    async def restore(self, desk: Desk, user: SignedInUser) -> None:
         await change_role(desk, await self.role_of(desk, user), VIEW_AND_UPDATE, VIEW_STORES)
 
     async def role_of(self, desk: Desk, user: SignedInUser) -> str:
@@ -125,28 +125,29 @@ class RoleChanged:
 
 def list_losses() -> Iterator[Any]:
     for table in ((VIEW_STORES,), (VIEW,), (UPDATE,), ()):
+        # Such as `ticketsvu` for viewing and updating tickets.
         name = " ".join(one["resource"] + "".join(k[0] for k in one if k != "resource") for one in table) or "nothing"
-        yield pytest.param(OfRole(*table), id=f"a role with {name}")
-        yield pytest.param(RoleChanged(*table), id=f"their role changed to {name}")
+        yield pytest.param(ReplaceRole(*table), id=f"a role with {name}")
+        yield pytest.param(EditRole(*table), id=f"their role changed to {name}")
     for table in ((VIEW,), (UPDATE,), (VIEW_AND_UPDATE,)):
-        yield pytest.param(Denied(*table), id=f"denied {'+'.join(k for k in table[0] if k != 'resource')}")
-    yield pytest.param(NotGranted(), id="a grant taken back")
+        yield pytest.param(DenyPermissions(*table), id=f"denied {'+'.join(k for k in table[0] if k != 'resource')}")
+    yield pytest.param(WithdrawGrant(), id="a grant taken back")
 
 
-every_loss = pytest.mark.parametrize("way", list(list_losses()))
+each_way_of_losing_permissions = pytest.mark.parametrize("change", list(list_losses()))
 
 
 # --- new tickets ------------------------------------------------------------------------------------------------------
 
 
-@every_loss
+@each_way_of_losing_permissions
 async def test_users_who_may_not_see_and_change_tickets_are_assigned_none(
-    desk: Desk, bo: SignedInUser, way: Any
+    desk: Desk, bo: SignedInUser, change: Any
 ) -> None:
     assert (await desk.open())["assigneeId"] == str(bo.id)
-    await way.lose(desk, bo)
+    await change.revoke(desk, bo)
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(desk.admin.id)}
-    await way.regain(desk, bo)
+    await change.restore(desk, bo)
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(bo.id)}
 
 
@@ -155,7 +156,7 @@ async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
 ) -> None:
     await assign_role(desk, bo, await create_role(desk, VIEW_STORES))
     ticket = await desk.open(description="My card number is 4242.")
-    await desk.work(settings_for(server, mail_dir=tmp_path))
+    await desk.work(settings_for(server, data_dir=tmp_path))
 
     assert_problem(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
     async with desk.database.session(desk.id) as db:
@@ -174,9 +175,7 @@ async def test_a_custom_role_with_both_permissions_suffices(desk: Desk, bo: Sign
     assert (await desk.open())["assigneeId"] == str(bo.id)
 
 
-async def test_without_users_who_may_work_on_tickets_they_wait(
-    desk: Desk, database: Database, bo: SignedInUser
-) -> None:
+async def test_tickets_wait_if_no_user_may_work_on_them(desk: Desk, database: Database, bo: SignedInUser) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await deny(desk, bo, VIEW)
     assert (await desk.open())["assigneeId"] is None
@@ -207,16 +206,16 @@ async def test_an_invited_user_who_may_not_work_on_tickets_is_assigned_none(
 # --- assigned tickets -------------------------------------------------------------------------------------------------
 
 
-@every_loss
+@each_way_of_losing_permissions
 async def test_unfinished_tickets_are_reassigned_to_others(
-    desk: Desk, database: Database, bo: SignedInUser, way: Any
+    desk: Desk, database: Database, bo: SignedInUser, change: Any
 ) -> None:
     open_, responded, closed = [await desk.open() for _ in range(3)]
     await bo.post(f"/tickets/{open_['id']}/accept")
     for ticket, status in ((responded, "RESPONDED"), (closed, "CLOSED")):
         ok(await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status}))
 
-    await way.lose(desk, bo)
+    await change.revoke(desk, bo)
 
     for ticket in (open_, responded):
         read = await desk.read(ticket)
@@ -230,28 +229,28 @@ async def test_unfinished_tickets_are_reassigned_to_others(
     await assert_events_are_numbered_densely(desk)
 
 
-@every_loss
+@each_way_of_losing_permissions
 async def test_a_user_who_may_work_on_tickets_again_gets_the_waiting_ones(
-    desk: Desk, bo: SignedInUser, way: Any
+    desk: Desk, bo: SignedInUser, change: Any
 ) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await desk.open()
-    await way.lose(desk, bo)
+    await change.revoke(desk, bo)
     await desk.open()
     assert await list_waiting(desk) == [1, 2]
 
-    await way.regain(desk, bo)
+    await change.restore(desk, bo)
 
     assert await count_by_assignee(desk) == {bo.id: 2}
 
 
-@every_loss
-async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk: Desk, way: Any) -> None:
+@each_way_of_losing_permissions
+async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk: Desk, change: Any) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     bo = await add_engineer(desk, available=False)
-    await way.lose(desk, bo)
+    await change.revoke(desk, bo)
     await desk.open()
-    await way.regain(desk, bo)
+    await change.restore(desk, bo)
     assert await list_waiting(desk) == [1]
 
 
@@ -282,16 +281,16 @@ async def test_other_permissions_do_not_unassign_tickets(desk: Desk, bo: SignedI
 # --- assigning by an admin --------------------------------------------------------------------------------------------
 
 
-@every_loss
+@each_way_of_losing_permissions
 async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
-    desk: Desk, bo: SignedInUser, way: Any
+    desk: Desk, bo: SignedInUser, change: Any
 ) -> None:
-    await way.lose(desk, bo)
+    await change.revoke(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})
     assert read_invalid_fields(answer, "assignee_not_active") == {"assigneeId"}
     assert "see and change" in answer.json()["errors"][0]["message"]
-    await way.regain(desk, bo)
+    await change.restore(desk, bo)
     assert ok(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)}))["assigneeId"] == str(
         bo.id
     )
