@@ -46,6 +46,7 @@ from app.tickets.representation import represent_ticket
 from app.tickets.schemas import Ticket, TicketCreate, TicketStatusUpdate, TicketUpdate
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
+# Without FastAPI's resolution of dependencies: see `fast_routes.py`.
 fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
@@ -67,7 +68,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     waits (`assigneeId: null`) until a user becomes available. The secret key comes in the header `X-Org-Secret` or in
     the body.
 
-    A requester with an account finds the ticket there, if their e-mail address is verified. Admins and engineers may
+    A requester with an account sees the ticket, if their e-mail address is verified. Admins and engineers may
     name any `requester`.
     """
     async with get_services(request).database.driver(caller.org_id, wakes_worker=True) as driver:

@@ -12,7 +12,7 @@ from app.core.database.base import Base
 
 
 class Session(Base):
-    """A session, from the sign-in on. Only hashes of its refresh tokens are stored.
+    """A session, which starts with a sign-in. Only hashes of its refresh tokens are stored.
 
     Attributes:
         refresh_hash: The hash of the token to be used next.

@@ -48,7 +48,7 @@ class SessionTokens:
 def open_session(
     db: AsyncSession, secret_key: str, user: User, client: ClientInfo, now: datetime, *, remember: bool = False
 ) -> SessionTokens:
-    """Add a session of a user, who has proved who they are, at `now` (real time).
+    """Open a session at `now` (real time) for a user whose identity is proved.
 
     Args:
         remember: Whether the session lasts 30 days after its last use instead of one.
@@ -80,7 +80,8 @@ def _issue_access_token(secret_key: str, session: Session, role_kind: RoleKind, 
 async def refresh(database: Database, secret_key: str, token: str, client: ClientInfo) -> SessionTokens:
     """Exchange a refresh token for the next one and an access token.
 
-    A token that is used twice may have been stolen, by the first or by the second client: its session ends.
+    A token that is used twice may have been stolen, by the first or by the second client: its session
+    ends, unless the second use is a retry within `REFRESH_RETRY_WINDOW`.
 
     Raises:
         InvalidRefreshToken

@@ -47,8 +47,8 @@ def finalize_openapi(
 ) -> dict[str, Any]:
     """Complete FastAPI's document with the parts that all operations share.
 
-    These are credentials, problems, examples, names and order. The events of the catalogue are added. Operations follow
-    the order of the document's tags.
+    It adds credentials, problem responses, examples and the events of the catalogue, names enum values, and sorts
+    the paths by the document's tags.
 
     Equal responses and parameters are moved to `components`.
 

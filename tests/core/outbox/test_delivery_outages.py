@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels, Outcome, Result
-from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.deliveries import decide_outcome
 from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL
@@ -70,7 +70,7 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
     await delivery_claims.record_attempts(
-        pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
+        pool, org_id, [decide_outcome(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
     )
 
     row = await read_single_delivery(pool, org_id)
