@@ -122,7 +122,7 @@ async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(fold
         try:
             transaction = superuser.transaction()
             await transaction.start()
-            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
+            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")  # so that the reply waits
             slow = asyncio.create_task(client.respond(ticket))
             await asyncio.sleep(0.3)
             assert not slow.done()

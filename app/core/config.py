@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     web_workers: int = Field(1, ge=1, le=64)
-    worker: Literal["inline", "off"] = "inline"
+    worker: Literal["inline", "off"] = "inline"  # inline: in the web process
     secret_key: str | None = None
     public_url: str | None = None
     smtp_url: str | None = None

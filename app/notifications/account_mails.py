@@ -72,7 +72,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
             Link.org_id == org_id,
             Link.id.in_([one.event.link_id for one in recorded]),
             Link.purpose.in_(list(PAGES)),
-            Link.is_valid_at(real_now()),
+            Link.not_expired_condition(real_now()),
             User.status != AccountStatus.ERASED,
         )
         .order_by(Link.id)

@@ -47,13 +47,13 @@ from app.tickets.schemas import Ticket, TicketCreate, TicketStatusUpdate, Ticket
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 # Without FastAPI's resolution of dependencies: see `fast_routes.py`.
-fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
+fast_router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
 Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
 
 
-@fast.post(
+@fast_router.post(
     "",
     operation_id="openTicket",
     summary="Open a ticket",
@@ -83,7 +83,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     return ticket_response(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 
-@fast.get(
+@fast_router.get(
     "/{id}",
     operation_id="getTicket",
     summary="Get a ticket with its comments",

@@ -111,7 +111,7 @@ async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None
             Link.org_id == user.org_id,
             Link.user_id == user.id,
             Link.purpose == LinkPurpose.INVITATION,
-            Link.is_valid_at(real_now()),
+            Link.not_expired_condition(real_now()),
         )
     )
     return found

@@ -104,7 +104,7 @@ async def _rotate(
     now, org_id = real_now(), subject.org_id
     session = await db.scalar(
         select(Session)
-        .where(Session.org_id == org_id, Session.id == subject.id, Session.is_valid_at(now))
+        .where(Session.org_id == org_id, Session.id == subject.id, Session.not_expired_condition(now))
         .with_for_update(key_share=True)
     )
     if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
@@ -158,7 +158,7 @@ async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch
     """Delete up to `batch` sessions that have expired by `now` (real time), and return how many."""
     expired_ids = (
         select(Session.id)
-        .where(Session.org_id == org_id, ~Session.is_valid_at(now))
+        .where(Session.org_id == org_id, ~Session.not_expired_condition(now))
         .order_by(Session.expires_at)
         .limit(batch)
     )
