@@ -196,7 +196,7 @@ class TestPrivacy:
         ],
     )
     async def test_requests_are_limited_per_address(self, start: Start, path: str, body: JSON) -> None:
-        service = await start(sign_in_limit="1/minute")
+        service = await start(sign_in_limit="1/hour")
         http = service.at("203.0.113.66")
         assert (await http.post(path, json=body)).status_code in {202, 422}
         assert_problem(await http.post(path, json=body), 429, "rate_limited")

@@ -70,7 +70,7 @@ class TestSigningIn:
     async def test_one_of_several_concurrent_sign_ins_with_one_code_succeeds(
         self, start: Start, protected: ProtectedUser
     ) -> None:
-        http = (await start(second_factor_limit="100/minute")).api.http
+        http = (await start(second_factor_limit="100/hour")).api.http
         proofs: list[dict[str, Any]] = [
             {"totp": protected.authenticator.code(1)},
             {"recoveryCode": protected.recovery_codes[0]},

@@ -79,7 +79,7 @@ class TestStart:
 
     async def test_sign_ins_are_limited_per_address(self, start: Start, desk: Desk, issuer: str) -> None:
         settings = {"oidc_providers": {"mock": provider_settings(issuer)}, "public_url": "http://tessera.test"}
-        browser = Browser(await start(sign_in_limit="3/minute", **settings), desk)
+        browser = Browser(await start(sign_in_limit="3/hour", **settings), desk)
         for _ in range(3):
             assert (await browser.start()).status_code == 302
 
@@ -88,7 +88,7 @@ class TestStart:
 
     async def test_new_users_count_as_sign_ups(self, start: Start, desk: Desk, issuer: str) -> None:
         settings = {"oidc_providers": {"mock": provider_settings(issuer)}, "public_url": "http://tessera.test"}
-        browser = Browser(await start(sign_up_limit="1/minute", **settings), desk)
+        browser = Browser(await start(sign_up_limit="1/hour", **settings), desk)
         known = await create_provider_account(issuer)
         ok(await browser.sign_in(known))
 
