@@ -62,7 +62,7 @@ from app.tickets.assignment.routes import router as ticket_assignment
 from app.tickets.comments.routes import router as ticket_comments
 from app.tickets.history.routes import router as ticket_history
 from app.tickets.lists.routes import router as ticket_list
-from app.tickets.routes import fast as fast_tickets
+from app.tickets.routes import fast_router as fast_tickets
 from app.tickets.routes import router as tickets
 from app.tickets.schedule.routes import router as ticket_schedule
 from app.worker import Worker

@@ -77,7 +77,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
                 + await links.delete_expired(db, org_id, now)
             )
 
-    while await timers.serve_in_turn(organisations, delete_batch, worker.is_stopping):
+    while await timers.serve_each(organisations, delete_batch, worker.is_stopping):
         pass  # until no organisation has expired rows left
 
 
@@ -96,7 +96,7 @@ JOBS = {
 
 
 @dataclass
-class _Run:
+class _FinishedRun:
     finished_at: datetime
     error: str | None  # the name of the exception's class
 
@@ -118,10 +118,10 @@ class Worker:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._job_locks = {name: asyncio.Lock() for name in JOBS}
-        self._last_runs: dict[str, _Run] = {}
+        self._last_runs: dict[str, _FinishedRun] = {}
         self._wake_events = {name: asyncio.Event() for name, job in JOBS.items() if job.runs_after_commits}
         self._wake_tasks: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Future[object]] = set()
+        self._running_jobs: set[asyncio.Future[object]] = set()
         self._stopping = False
 
     def is_stopping(self) -> bool:
@@ -132,7 +132,7 @@ class Worker:
         """Start the scheduler; every job runs immediately for the first time."""
         for name, job in JOBS.items():
             trigger = IntervalTrigger(seconds=job.every)
-            self._scheduler.add_job(self._run, trigger, args=[name], id=name, next_run_time=real_now())
+            self._scheduler.add_job(self._run_job, trigger, args=[name], id=name, next_run_time=real_now())
         self._scheduler.start()
         self._wake_tasks = {asyncio.create_task(self._run_when_woken(name)) for name in self._wake_events}
         self.database.after_commit.append(self._wake)
@@ -153,9 +153,9 @@ class Worker:
                     await lock.acquire()
         except TimeoutError:
             log.warning("worker_shutdown_timed_out")
-        for job in self._running:
+        for job in self._running_jobs:
             job.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running_jobs, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
 
     def _wake(self) -> None:
@@ -166,15 +166,15 @@ class Worker:
         while not self._stopping:
             await self._wake_events[name].wait()
             self._wake_events[name].clear()
-            await self._run(name)
+            await self._run_job(name)
             await asyncio.sleep(WAKE_UP_INTERVAL)
 
-    async def _run(self, name: str) -> None:
+    async def _run_job(self, name: str) -> None:
         async with self._job_locks[name]:
             if self._stopping:
                 return
             running = asyncio.ensure_future(JOBS[name].run(self))
-            self._running.add(running)
+            self._running_jobs.add(running)
             error = None
             try:
                 await running
@@ -183,8 +183,8 @@ class Worker:
                 error = type(failure).__name__
                 self._log_failure(name, failure)
             finally:
-                self._running.discard(running)
-            self._last_runs[name] = _Run(real_now(), error)
+                self._running_jobs.discard(running)
+            self._last_runs[name] = _FinishedRun(real_now(), error)
 
     def _log_failure(self, name: str, failure: Exception) -> None:
         """Log a failure with its traceback, unless the previous run failed in the same way."""

@@ -1,4 +1,4 @@
-"""Organisations with signed-in users, as clients of the HTTP API."""
+"""HTTP clients of the API: without a credential, of a user, and of an organisation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SignedInUser:
 
 @dataclass(frozen=True)
 class Desk:
-    """An organisation's service desk: its secret key and a signed-in admin."""
+    """The client of an organisation: its secret key and a signed-in admin."""
 
     id: UUID
     domain: str
@@ -117,10 +117,11 @@ class Desk:
 async def create_desk(
     api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin", org_id: UUID | None = None
 ) -> Desk:
-    """Sign up an organisation and its first admin through the services. The password is hashed only once."""
+    """Sign up an organisation and its first admin through the services. All test users share one password hash."""
     org_id, domain = org_id or uuid4(), f"d{uuid4().hex}.test"
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
+    # `create_admin` needs a desk, which needs an admin.
     placeholder = SignedInUser(org_id, "", api.http, {}, org_id)
     desk = Desk(org_id, domain, secret, placeholder, api, database)
     return Desk(org_id, domain, secret, await create_admin(desk, "ada@growfin.test"), api, database)

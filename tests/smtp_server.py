@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that records mails and replies as a test configures."""
+"""An SMTP server on loopback that records mails, and whose replies a test can configure."""
 
 from __future__ import annotations
 

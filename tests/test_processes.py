@@ -33,7 +33,7 @@ START_TIMEOUT = 5.0
 
 
 @pytest.fixture(scope="module")
-async def used() -> AsyncIterator[Path]:
+async def prepared_data_dir() -> AsyncIterator[Path]:
     """A `DATA_DIR` with a migrated database."""
     with working_folder() as folder:
         await asyncio.to_thread(create_embedded_database, folder / "data")
@@ -41,9 +41,9 @@ async def used() -> AsyncIterator[Path]:
 
 
 @pytest.fixture
-def folder(used: Path) -> Iterator[Path]:
+def folder(prepared_data_dir: Path) -> Iterator[Path]:
     with working_folder() as folder:
-        copy_data_dir(used, folder / "data")
+        copy_data_dir(prepared_data_dir, folder / "data")
         yield folder
 
 
@@ -122,7 +122,7 @@ async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(fold
         try:
             transaction = superuser.transaction()
             await transaction.start()
-            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
+            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")  # so that the reply waits
             slow = asyncio.create_task(client.respond(ticket))
             await asyncio.sleep(0.3)
             assert not slow.done()

@@ -184,7 +184,7 @@ def requires(
     return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
 
 
-# Any signed-in user, who acts for themselves.
+# Any signed-in user. The operation concerns only the caller.
 CurrentUser = Annotated[UserCaller, Depends(Requirement())]
 # The same, including users who have yet to set up a mandatory second factor.
 CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True))]

@@ -42,13 +42,13 @@ S = TypeVar("S", bound=Services)
 @overload
 def get_services(request: Request) -> Services: ...
 @overload
-def get_services(request: Request, kind: type[S]) -> S: ...
-def get_services(request: Request, kind: type[Services] = Services) -> Services:
+def get_services(request: Request, services_type: type[S]) -> S: ...
+def get_services(request: Request, services_type: type[Services] = Services) -> Services:
     """Return the services of the process that serves the request.
 
     Args:
-        kind: the class of a domain that extends `Services`.
+        services_type: the class of a domain that extends `Services`.
     """
     services = request.app.state.services
-    assert isinstance(services, kind)
+    assert isinstance(services, services_type)
     return services

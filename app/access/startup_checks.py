@@ -17,7 +17,8 @@ def check_callers(routes: Iterable[BaseRoute]) -> None:
     """Check that the caller of each operation has the type that its requirement gives.
 
     Raises:
-        TypeError: the caller has another type, or an operation has several callers, or opens a transaction without one.
+        TypeError: the caller has another type, or an operation has several callers, or opens a
+            transaction but declares no caller.
     """
     for route in routes:
         if not isinstance(route, APIRoute):
@@ -30,7 +31,7 @@ def check_callers(routes: Iterable[BaseRoute]) -> None:
             if isinstance(requirement, Requirement) and one.dependency is requirement:
                 _check_type(endpoint, one, requirement)
             if one.dependency is open_transaction:
-                get_requirement(endpoint)
+                get_requirement(endpoint)  # raises if there is none, or several
 
 
 def _check_type(endpoint: Endpoint, caller: Parameter, requirement: Requirement) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def round_up_duration(step: float) -> AsyncIterator[None]:
-    """Extend the duration of a block to a multiple of `step` seconds, at least one. An exception is not delayed."""
+    """Extend the duration of a block to the next multiple of `step` seconds. An exception is not delayed."""
     started_at = time.monotonic()
     yield
     elapsed = time.monotonic() - started_at

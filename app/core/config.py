@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_KEY_BYTES = 32
 MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
-# Parts of keys that examples publish. Anyone who knows such a key can sign tokens with it.
+# Substrings of sample keys, which are public. Anyone who knows such a key can sign tokens with it.
 SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     web_workers: int = Field(1, ge=1, le=64)
-    worker: Literal["inline", "off"] = "inline"
+    worker: Literal["inline", "off"] = "inline"  # inline: in the web process
     secret_key: str | None = None
     public_url: str | None = None
     smtp_url: str | None = None
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         options = parse_qs(parts.query, keep_blank_values=True)
         if options.pop("starttls", ["required"]) != ["required"] or options or parts.path not in {"", "/"}:
             raise ValueError("the only supported option is ?starttls=required")
-        if parts.fragment:  # the rest of a password that contains #
+        if parts.fragment:  # an unencoded # in the password starts a fragment
             raise ValueError("percent-encode user and password")
         return value
 

@@ -53,14 +53,14 @@ def summarise(faults: Sequence[FieldError], total: int) -> str:
     """
     first = f"{faults[0].field}: {faults[0].message}" if faults[0].field else faults[0].message
     if total > len(faults):
-        return f"{first} There are {total - 1} more faults: errors lists the first {len(faults)}."
+        return f"{first} There are {total - 1} more errors: `errors` lists the first {len(faults)} of all {total}."
     match total - 1:
         case 0:
             return first
         case 1:
-            return f"{first} There is 1 more fault: see errors."
+            return f"{first} There is 1 more error: see `errors`."
         case others:
-            return f"{first} There are {others} more faults: see errors."
+            return f"{first} There are {others} more errors: see `errors`."
 
 
 class BadInput(TesseraError):

@@ -31,7 +31,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
-# Of addresses that replace erased ones. Mail to it never arrives anywhere (RFC 2606).
+# The domain of the addresses that replace erased ones. Mail to it never arrives anywhere (RFC 2606).
 RESERVED_EMAIL_DOMAIN = "erased.invalid"
 MAX_TEXT_LENGTH = 20_000
 SUPPORTED_YEARS = range(1970, 9001)
@@ -55,7 +55,8 @@ class _NullHidden:
 
 # A parameter of a query or a header: `None` if it is not sent. Neither can express null, so OpenAPI does not show it.
 OptionalParameter = Annotated[T | None, _NullHidden()]
-# Marks a field of the first clients. Unlike `Field(deprecated=True)`, it does not warn when our own code reads it.
+# Marks a field that is kept only for the first clients.
+# Unlike `Field(deprecated=True)`, it does not warn when our own code reads it.
 DEPRECATED = Field(json_schema_extra={"deprecated": True})
 
 
@@ -103,7 +104,7 @@ def _clean_text(value: object) -> object:
     """Unify the line breaks of a text, and drop a leading byte order mark.
 
     Raises:
-        ValueError: it contains another control character, or a lone surrogate.
+        ValueError: it contains a control character other than tab and line breaks, or a lone surrogate.
     """
     if not isinstance(value, str):
         return value
@@ -115,8 +116,8 @@ def clean_line(value: object) -> object:
     """Replace each line break of a text by a space, and drop a leading byte order mark.
 
     Raises:
-        ValueError: it contains another control character, a lone surrogate, or a character that changes the direction
-            of the text.
+        ValueError: it contains a control character other than tab and line breaks, a lone surrogate, or a character
+            that changes the direction of the text.
     """
     if not isinstance(value, str):
         return value
@@ -133,7 +134,7 @@ def _restore_large_integer(value: object) -> object:
     return int(cast("float", value)) if is_large else value
 
 
-# A whole number of any size, so that the message about one that is too large names the bounds of the field.
+# A whole number of any size, so that the error for a number that is too large names the field's bounds.
 WholeNumber = Annotated[StrictInt, BeforeValidator(_restore_large_integer)]
 
 
@@ -180,7 +181,7 @@ def normalise_email(value: str) -> str:
 
 
 def is_deliverable(email: str) -> bool:
-    """Return whether mail can be sent to an address: not to one that replaces an erased one."""
+    """Return whether mail can be sent to an address: false for an address that replaced an erased one."""
     return not email.endswith(f"@{RESERVED_EMAIL_DOMAIN}")
 
 

@@ -14,7 +14,7 @@ from app.organisations.events import OrganisationSignedUp
 
 
 async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp) -> None:
-    """Create the default menu of a new organisation, in the same transaction: the first sign-in shows it."""
+    """Create the default menu of a new organisation, in the same transaction, so that the first sign-in shows it."""
     rows: list[dict[str, object]] = []
 
     def add(entries: tuple[DefaultEntry, ...], parent_id: UUID | None) -> None:

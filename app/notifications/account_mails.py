@@ -72,7 +72,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
             Link.org_id == org_id,
             Link.id.in_([one.event.link_id for one in recorded]),
             Link.purpose.in_(list(PAGES)),
-            Link.is_valid_at(real_now()),
+            Link.not_expired_condition(real_now()),
             User.status != AccountStatus.ERASED,
         )
         .order_by(Link.id)
@@ -82,7 +82,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
 
 
 def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
-    return _write_draft(
+    return _write_account_mail(
         organisation,
         link.purpose.lower(),
         link.email,
@@ -108,7 +108,10 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
     )
     organisation = await get_tenant(db, org_id)
     admins = await _find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
+    # Templates: the recipient is set for each admin below.
+    requests = [
+        _write_account_mail(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting
+    ]
     recent_counts = await _count_recent_mails(
         db, org_id, list(admins.values()), {request.subject for request in requests}
     )
@@ -163,7 +166,7 @@ async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequenc
     )
     users = {user.id: user for user in found if is_deliverable(user.email)}
     notices = {
-        (event.type, user.id): _write_draft(
+        (event.type, user.id): _write_account_mail(
             organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _make_notice_context(user, event)
         )
         for event in events
@@ -188,7 +191,9 @@ async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChan
     organisation = await get_tenant(db, org_id)
     # Read from the database, because a statement may have changed the row without changing the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    notice = _write_draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
+    notice = _write_account_mail(
+        organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)}
+    )
     await mails.queue(db, org_id, [notice])
 
 
@@ -198,7 +203,7 @@ def mask(email: str) -> str:
     return f"{local[:1]}•••@{domain}"
 
 
-def _write_draft(
+def _write_account_mail(
     organisation: Tenant,
     template: str,
     recipient: str,

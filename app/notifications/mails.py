@@ -21,7 +21,7 @@ from app.notifications.models import Mail
 
 
 def get_lane(address: str) -> str:
-    """Return the lane of an e-mail address: its domain, since the mail servers of a domain may be slow."""
+    """Return the lane of an e-mail address: its domain, so that slow mail servers delay no other domain."""
     return address.rpartition("@")[2].lower()
 
 

@@ -26,6 +26,7 @@ class Backlog:
 
 
 # Reads only tables without row level security. A timer is deleted when it fires, so all rows are pending work.
+# The ids of deliveries are in the order of creation (UUIDv7), so the smallest is the oldest.
 _BACKLOG = text(
     f"""
     SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
 # Compares the version that the caller has seen with the ticket's; raises `VersionConflict`.
-Expectation = Callable[[int], None]
+VersionCheck = Callable[[int], None]
 
 
 def requester_scope(caller: Caller) -> UUID | None:

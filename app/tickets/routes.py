@@ -46,13 +46,14 @@ from app.tickets.representation import represent_ticket
 from app.tickets.schemas import Ticket, TicketCreate, TicketStatusUpdate, TicketUpdate
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
-fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
+# Without FastAPI's resolution of dependencies: see `fast_routes.py`.
+fast_router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
 Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
 
 
-@fast.post(
+@fast_router.post(
     "",
     operation_id="openTicket",
     summary="Open a ticket",
@@ -67,7 +68,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     waits (`assigneeId: null`) until a user becomes available. The secret key comes in the header `X-Org-Secret` or in
     the body.
 
-    A requester with an account finds the ticket there, if their e-mail address is verified. Admins and engineers may
+    A requester with an account sees the ticket, if their e-mail address is verified. Admins and engineers may
     name any `requester`.
     """
     async with get_services(request).database.driver(caller.org_id, wakes_worker=True) as driver:
@@ -82,7 +83,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     return ticket_response(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 
-@fast.get(
+@fast_router.get(
     "/{id}",
     operation_id="getTicket",
     summary="Get a ticket with its comments",

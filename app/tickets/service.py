@@ -22,7 +22,7 @@ from app.tickets.events import TicketUpdated
 from app.tickets.models import TicketPriority
 from app.tickets.opening import Opening, insert_ticket
 from app.tickets.queries import (
-    Expectation,
+    VersionCheck,
     lock_ticket,
     requester_scope,
     with_locked_clock,
@@ -85,7 +85,7 @@ def _requester_user_id(caller: Caller, requester_email: str | None) -> UUID | No
 
 
 async def change_ticket(
-    db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: TicketChanges, expect: Expectation
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: TicketChanges, check_version: VersionCheck
 ) -> None:
     """Change a ticket, with the effects of a new assignee or status.
 
@@ -105,7 +105,7 @@ async def change_ticket(
     if changes.assignee_id is not MISSING and changes.assignee_id is not None:
         assignee = await lock_assignee(db, caller.org_id, changes.assignee_id)
     ticket = await lock_ticket(db, caller.org_id, ticket_id, requester_id)
-    expect(ticket.version)
+    check_version(ticket.version)
     changes = changes.differing_from(ticket)
     if changes.org_id is not MISSING:
         raise OrgMismatch

@@ -25,7 +25,7 @@ from app.tickets.models import Ticket, TicketStatus
 
 
 async def enter_status(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: TicketStatus) -> None:
-    """Set the status of a locked ticket, and with it the times, the event and the timers."""
+    """Set the status and times of a locked ticket, record the event, and set or cancel the timers."""
     now, before, was_waiting = caller.now, ticket.status, ticket.is_waiting
     closes_at = auto_close_at(now, caller.tenant.auto_close_days)
     ticket.move_to(status, now, closes_at)

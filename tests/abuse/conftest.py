@@ -35,7 +35,7 @@ def http() -> Iterator[requests.Session]:
 
 
 @dataclass(frozen=True)
-class Insider:
+class SignedInCaller:
     """Valid credentials of an organisation and its admin, and the ids of a ticket and a notification."""
 
     headers: dict[str, str]
@@ -43,7 +43,7 @@ class Insider:
 
 
 @pytest.fixture(scope="module")
-def insider(address: str) -> Insider:
+def insider(address: str) -> SignedInCaller:
     with httpx.Client(base_url=address) as client:
         domain = f"d{uuid4().hex}.test"
         organisation = {"name": "Growfin", "domain": domain, "sandbox": True}
@@ -57,4 +57,4 @@ def insider(address: str) -> Insider:
         client.post(f"/tickets/{ticket['id']}/respond", json={"message": "Fixed."}, headers=headers)
         client.post("/org/clock/advance", json={"seconds": 1}, headers=headers).raise_for_status()
         (mail, *_) = client.get("/notifications", headers=headers).json()["items"]
-    return Insider(headers, {"tickets": ticket["id"], "notifications": mail["id"]})
+    return SignedInCaller(headers, {"tickets": ticket["id"], "notifications": mail["id"]})

@@ -10,15 +10,15 @@ import pytest
 import requests
 from schemathesis.core.failures import FailureGroup
 
-from tests.abuse.conftest import Insider
+from tests.abuse.conftest import SignedInCaller
 from tests.abuse.fuzzing import CHECKS, copy_document, each_operation, load_schema
 
 
 # The parametrisation gives each operation a test name; without it, all operations would share one.
 @pytest.mark.parametrize("credential", ["X-Org-Secret", "Authorization"])
-@each_operation(20, signUpAdmin=5, signInAdmin=5)  # an argon2 hash takes a while
+@each_operation(20, signUpAdmin=5, signInAdmin=5)  # fewer examples: each computes an Argon2 hash
 def test_an_insider_gets_only_documented_responses(
-    case: Any, credential: str, address: str, http: requests.Session, insider: Insider
+    case: Any, credential: str, address: str, http: requests.Session, insider: SignedInCaller
 ) -> None:
     with suppress(KeyError, TypeError, ValueError):
         UUID(case.path_parameters["id"])

@@ -15,7 +15,7 @@ from tests.abuse.fuzzing import CHECKS, each_operation
 def test_a_stranger_gets_only_documented_responses(
     case: Any, headers: dict[str, str], address: str, http: requests.Session
 ) -> None:
-    answer = case.call_and_validate(base_url=address, session=http, headers=headers, checks=CHECKS)
+    response = case.call_and_validate(base_url=address, session=http, headers=headers, checks=CHECKS)
 
     if case.operation.definition.raw.get("security"):
-        assert answer.status_code >= 400
+        assert response.status_code >= 400

@@ -106,8 +106,8 @@ def _second_factor(path: str, *, confirmed: bool) -> Make:
         if not confirmed:
             return Request(path, {"code": totp_now(secret)})
         code = {"code": totp_now(secret)}
-        answer = await world.desk.api.http.post("/auth/2fa/confirm", json=code, headers=caller.headers)
-        assert answer.status_code == 200, answer.text
+        response = await world.desk.api.http.post("/auth/2fa/confirm", json=code, headers=caller.headers)
+        assert response.status_code == 200, response.text
         return Request(path, {"code": totp_now(secret, later=1)})
 
     return make
@@ -137,8 +137,8 @@ async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
     user = await world.create_user(RoleKind.ENGINEER)
     request = await _set_picture(world, None)
-    answer = await user.http.put(request.path, files=request.files, headers=user.headers)
-    assert answer.status_code == 200, answer.text
+    response = await user.http.put(request.path, files=request.files, headers=user.headers)
+    assert response.status_code == 200, response.text
     return Request(f"/users/{user.id}/picture")
 
 

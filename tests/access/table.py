@@ -104,7 +104,7 @@ getMetrics                   200     200     200   200      200      200     200
 """
 
 
-def read(table: str) -> dict[str, dict[str, int]]:
+def parse_table(table: str) -> dict[str, dict[str, int]]:
     """Parse the table: operation → kind of caller → status."""
     head, *rows = (line.split() for line in table.splitlines() if line.strip())
     assert tuple(head) == COLUMNS
@@ -113,4 +113,4 @@ def read(table: str) -> dict[str, dict[str, int]]:
     return found
 
 
-STATUSES = read(_TABLE)
+STATUSES = parse_table(_TABLE)

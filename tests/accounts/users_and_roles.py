@@ -63,7 +63,7 @@ async def add_signed_in_user(desk: Desk, role: RoleKind = ENGINEER, **fields: An
     return await open_session(desk, await add_user(desk, role, **fields))
 
 
-async def add_user_with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
+async def add_user_with_permissions(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
     """Add a user with exactly these permissions, and open a session."""
     return await add_signed_in_user(desk, role, role_id=await add_role(desk, *permissions, role=role))
 

@@ -11,28 +11,28 @@ from app.core.threads import BoundedThreads, Busy
 from tests.databases import eventually
 
 
-class TooManyCakes(Busy):
-    code = "too_many_cakes"
+class TooManyCalls(Busy):
+    code = "too_many_calls"
 
 
-class Oven:
-    """Work that lasts until the oven is opened."""
+class BlockingWork:
+    """Work that lasts until `released` is set."""
 
     def __init__(self) -> None:
-        self.opened = threading.Event()
+        self.released = threading.Event()
         self.started = threading.Semaphore(0)
         self.running = self.most_running = 0
         self._lock = threading.Lock()
 
-    def bake(self) -> str:
+    def run(self) -> str:
         with self._lock:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         self.started.release()
-        self.opened.wait(10)
+        self.released.wait(10)
         with self._lock:
             self.running -= 1
-        return "cake"
+        return "result"
 
     async def wait_until_running(self, calls: int) -> None:
         for _ in range(calls):
@@ -48,48 +48,48 @@ async def test_the_caller_gets_the_result_or_the_error_of_the_work() -> None:
 
 
 async def test_calls_over_the_limits_are_refused_immediately() -> None:
-    threads, oven = BoundedThreads(2, 3, TooManyCakes), Oven()
-    calls = [asyncio.create_task(threads.run(oven.bake)) for _ in range(5)]
-    await oven.wait_until_running(2)
+    threads, work = BoundedThreads(2, 3, TooManyCalls), BlockingWork()
+    calls = [asyncio.create_task(threads.run(work.run)) for _ in range(5)]
+    await work.wait_until_running(2)
     for _ in range(2):
-        with pytest.raises(TooManyCakes):
-            await threads.run(oven.bake)
-    oven.opened.set()
-    assert await asyncio.gather(*calls) == ["cake"] * 5
-    assert oven.most_running == 2
-    assert await threads.run(oven.bake) == "cake"
+        with pytest.raises(TooManyCalls):
+            await threads.run(work.run)
+    work.released.set()
+    assert await asyncio.gather(*calls) == ["result"] * 5
+    assert work.most_running == 2
+    assert await threads.run(work.run) == "result"
 
 
 async def test_a_cancelled_waiting_call_frees_its_place() -> None:
-    threads, oven = BoundedThreads(1, 1), Oven()
-    running = asyncio.create_task(threads.run(oven.bake))
-    await oven.wait_until_running(1)
-    waiting = asyncio.create_task(threads.run(oven.bake))
+    threads, work = BoundedThreads(1, 1), BlockingWork()
+    running = asyncio.create_task(threads.run(work.run))
+    await work.wait_until_running(1)
+    waiting = asyncio.create_task(threads.run(work.run))
     await asyncio.sleep(0)
     with pytest.raises(Busy):
-        await threads.run(oven.bake)
+        await threads.run(work.run)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    successor = asyncio.create_task(threads.run(oven.bake))
-    oven.opened.set()
-    assert [await running, await successor] == ["cake", "cake"]
+    successor = asyncio.create_task(threads.run(work.run))
+    work.released.set()
+    assert [await running, await successor] == ["result", "result"]
 
 
 async def test_a_cancelled_running_call_keeps_its_place_until_its_thread_ends() -> None:
-    threads, oven = BoundedThreads(1, 0), Oven()
-    running = asyncio.create_task(threads.run(oven.bake))
-    await oven.wait_until_running(1)
+    threads, work = BoundedThreads(1, 0), BlockingWork()
+    running = asyncio.create_task(threads.run(work.run))
+    await work.wait_until_running(1)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     with pytest.raises(Busy):
-        await threads.run(oven.bake)
-    oven.opened.set()
+        await threads.run(work.run)
+    work.released.set()
 
     async def is_free() -> bool:
         try:
-            return await threads.run(oven.bake) == "cake"
+            return await threads.run(work.run) == "result"
         except Busy:
             return False
 
     assert await eventually(is_free)
-    assert oven.most_running == 1
+    assert work.most_running == 1

@@ -1,4 +1,4 @@
-"""Requirements of linters of OpenAPI documents and of generators of clients, checked without these tools.
+"""What OpenAPI linters and client generators require, checked without these tools.
 
 `redocly lint` and `openapi-python-client` reported these problems in earlier versions of the document.
 """
@@ -72,7 +72,7 @@ def test_tickets_come_first() -> None:
 
 
 @each_operation
-def test_an_operation_declares_its_security_and_a_good_response(operation: Operation) -> None:
+def test_an_operation_declares_its_security_and_a_success_response(operation: Operation) -> None:
     assert isinstance(operation.definition["security"], list)
     assert [status for status in operation.definition["responses"] if status[0] in "23"]
 
@@ -199,8 +199,8 @@ def test_the_catalogue_has_every_code_of_every_operation() -> None:
     assert {code for code, _ in CODES_BY_STATUS.values()} <= codes.keys()
     for one in codes.values():
         assert f"| `{one.code}` | {one.status} | {one.meaning} |" in table
-        assert re.fullmatch(r"[A-Z`].+?\. .+\.", one.meaning), "the fact and the way out"
-        assert not re.search(r"\brows?\b|\bthread|retry_after|[A-Z]_[A-Z]|\|", one.meaning), "words of our own code"
+        assert re.fullmatch(r"[A-Z`].+?\. .+\.", one.meaning), "must state the fact and the way out"
+        assert not re.search(r"\brows?\b|\bthread|retry_after|[A-Z]_[A-Z]|\|", one.meaning), "contains an internal name"
 
 
 def test_errors_of_tests_are_not_in_the_catalogue() -> None:

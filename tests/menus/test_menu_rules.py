@@ -121,15 +121,15 @@ def _walk(nodes: tuple[MenuNode, ...], parent_id: UUID | None = None) -> Iterato
 def _is_reachable(entry: Entry, entries: dict[UUID, Entry], permissions: Permissions) -> bool:
     """Return whether the entry and all its ancestors are visible: an independent implementation."""
     visited = set()
-    at: Entry | None = entry
-    while at is not None and at.id not in visited:
-        visited.add(at.id)
-        is_permitted = at.resource is None or permission(Resource(at.resource), Action.VIEW) in permissions
-        if not is_permitted or MY_ROLE in at.hidden_for_roles or ME in at.hidden_for_users:
+    current: Entry | None = entry
+    while current is not None and current.id not in visited:
+        visited.add(current.id)
+        is_permitted = current.resource is None or permission(Resource(current.resource), Action.VIEW) in permissions
+        if not is_permitted or MY_ROLE in current.hidden_for_roles or ME in current.hidden_for_users:
             return False
-        if at.parent_id is None:
+        if current.parent_id is None:
             return True
-        at = entries.get(at.parent_id)
+        current = entries.get(current.parent_id)
     return False
 
 
@@ -154,7 +154,7 @@ def test_no_entry_is_visible_without_its_permission(entries: list[Entry], permis
 
 
 @given(forests(), permission_sets)
-def test_every_entry_with_a_target_is_visible_unless_an_ancestor_is_not(
+def test_every_entry_with_a_url_or_resource_is_visible_unless_an_ancestor_is_not(
     entries: list[Entry], permissions: Permissions
 ) -> None:
     found = {node.entry.id for node, _ in _walk(visible_menu(*entries, permissions=permissions))}

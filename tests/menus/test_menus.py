@@ -20,7 +20,7 @@ from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import MenuEntry
 from app.menus.rules import MAX_MENU_ENTRIES
-from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_only
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_permissions
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 
@@ -293,7 +293,7 @@ async def call_each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx
 
 @pytest.mark.parametrize("has", MENUS)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    user = await add_user_with_only(desk, has)
+    user = await add_user_with_permissions(desk, has)
     for required, answer in (await call_each_operation(user, await create_menu(desk.admin))).items():
         if required == has:
             assert answer.is_success, answer.text
@@ -305,7 +305,7 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
     menu = await create_menu(desk.admin)
     engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
-    customer = await add_user_with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
+    customer = await add_user_with_permissions(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         assert_problem(await user.get("/menus"), 403, code)
         for answer in (await call_each_operation(user, menu)).values():

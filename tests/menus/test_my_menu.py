@@ -12,7 +12,7 @@ from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import MenuEntry
-from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_permissions
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
 from tests.services import create_user
@@ -101,7 +101,7 @@ async def test_permission_overrides_apply(desk: Desk) -> None:
 
 
 async def test_entries_without_a_resource_need_no_permission(desk: Desk) -> None:
-    user = await add_user_with_only(desk)
+    user = await add_user_with_permissions(desk)
     assert await visible_names(user) == []
     await create_menu(desk, name="Help", url="https://help.example/")
     assert await visible_names(user) == ["Help"]
@@ -139,7 +139,7 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # its users are cached
-    user = await add_user_with_only(desk, "tickets:view")
+    user = await add_user_with_permissions(desk, "tickets:view")
     assert await visible_names(user) == ["Tickets"]
     role_id = (await user.get("/me")).json()["roleId"]
     table = [{"resource": "roles", "view": True}]

@@ -28,7 +28,7 @@ async def queue(desk: Desk, *subjects: str, error: str | None = None) -> None:
             await mails.queue(db, desk.id, [draft])
 
 
-async def log(desk: Desk, **params: Any) -> JSON:
+async def read_log(desk: Desk, **params: Any) -> JSON:
     answer = await desk.admin.get("/notifications", params=params)
     assert answer.status_code == 200, answer.text
     content: JSON = answer.json()
@@ -36,14 +36,14 @@ async def log(desk: Desk, **params: Any) -> JSON:
 
 
 async def subjects(desk: Desk, **params: Any) -> list[str]:
-    return [item["subject"] for item in (await log(desk, **params))["items"]]
+    return [item["subject"] for item in (await read_log(desk, **params))["items"]]
 
 
 async def test_the_log_lists_mails_with_their_status(desk: Desk) -> None:
     ticket = await desk.open()
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
-    assert await log(desk) == {
+    assert await read_log(desk) == {
         "items": [
             {
                 "id": IsStr(regex=r"[0-9a-f-]{36}"),
@@ -64,7 +64,7 @@ async def test_the_log_lists_mails_with_their_status(desk: Desk) -> None:
 
 async def test_a_single_notification_has_its_body(desk: Desk) -> None:
     await queue(desk, "One")
-    (item,) = (await log(desk))["items"]
+    (item,) = (await read_log(desk))["items"]
 
     answer = await desk.admin.get(f"/notifications/{item['id']}")
 
@@ -74,7 +74,7 @@ async def test_a_single_notification_has_its_body(desk: Desk) -> None:
 async def test_a_mail_that_could_not_be_written_shows_the_reason(desk: Desk) -> None:
     await queue(desk, "One", error="The template is broken.")
 
-    (item,) = (await log(desk))["items"]
+    (item,) = (await read_log(desk))["items"]
 
     assert (item["status"], item["attempts"], item["lastError"]) == ("FAILED", 0, "The template is broken.")
 
@@ -102,7 +102,7 @@ async def test_pages_stay_complete_while_mails_are_added(desk: Desk, limit: int)
     cursor: str | None = None
 
     while True:
-        page = await log(desk, limit=limit, **({"cursor": cursor} if cursor else {}))
+        page = await read_log(desk, limit=limit, **({"cursor": cursor} if cursor else {}))
         found += [item["subject"] for item in page["items"]]
         cursor = page["nextCursor"]
         if cursor is None:
@@ -117,8 +117,8 @@ async def test_mails_with_the_same_time_are_neither_lost_nor_repeated(desk: Desk
     async with desk.database.session(desk.id) as db:
         await mails.queue(db, desk.id, drafts)
 
-    first = await log(desk, limit=3)
-    second = await log(desk, limit=3, cursor=first["nextCursor"])
+    first = await read_log(desk, limit=3)
+    second = await read_log(desk, limit=3, cursor=first["nextCursor"])
 
     shown = [item["subject"] for item in first["items"] + second["items"]]
     assert sorted(shown) == [f"Mail {place}" for place in range(5)]
@@ -129,10 +129,10 @@ async def test_the_total_is_counted_on_request(desk: Desk) -> None:
     await queue(desk, "One", "Two")
     await queue(desk, "Three", error="No.")
 
-    assert (await log(desk, include="total", limit=1))["total"] == 3
-    assert (await log(desk, include="total", status="FAILED"))["total"] == 1
-    assert (await log(desk, include="total", status="SENT")) == {"items": [], "nextCursor": None, "total": 0}
-    assert "total" not in await log(desk)
+    assert (await read_log(desk, include="total", limit=1))["total"] == 3
+    assert (await read_log(desk, include="total", status="FAILED"))["total"] == 1
+    assert (await read_log(desk, include="total", status="SENT")) == {"items": [], "nextCursor": None, "total": 0}
+    assert "total" not in await read_log(desk)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_a_bad_or_unknown_parameter_is_named(desk: Desk, params: dict[str,
 
 async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
     await queue(desk, "One", "Two")
-    cursor = (await log(desk, limit=1))["nextCursor"]
+    cursor = (await read_log(desk, limit=1))["nextCursor"]
 
     answer = await desk.admin.get("/notifications", params={"cursor": cursor, "status": "QUEUED"})
 
@@ -166,20 +166,20 @@ async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
 async def test_a_notification_of_another_organisation_does_not_exist(desk: Desk, api: Api, database: Database) -> None:
     stranger = await create_desk(api, database)
     await queue(desk, "Ours")
-    (ours,) = (await log(desk))["items"]
+    (ours,) = (await read_log(desk))["items"]
 
-    theirs = await stranger.admin.get(f"/notifications/{ours['id']}")
+    foreign_response = await stranger.admin.get(f"/notifications/{ours['id']}")
     unknown = await stranger.admin.get(f"/notifications/{uuid4()}")
 
-    assert (theirs.status_code, theirs.json()["code"]) == (404, "notification_not_found")
-    assert {**theirs.json(), "requestId": ""} == {**unknown.json(), "requestId": ""}
-    assert (await log(stranger))["items"] == []
-    assert (await log(stranger, include="total"))["total"] == 0
+    assert (foreign_response.status_code, foreign_response.json()["code"]) == (404, "notification_not_found")
+    assert {**foreign_response.json(), "requestId": ""} == {**unknown.json(), "requestId": ""}
+    assert (await read_log(stranger))["items"] == []
+    assert (await read_log(stranger, include="total"))["total"] == 0
 
 
 async def test_only_users_can_read_the_log(desk: Desk) -> None:
     await queue(desk, "One")
-    (item,) = (await log(desk))["items"]
+    (item,) = (await read_log(desk))["items"]
 
     for path in ("/notifications", f"/notifications/{item['id']}"):
         anonymous = await desk.api.http.get(path)

@@ -86,11 +86,11 @@ async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> Non
 
     assert mail["to"] == desk.admin.email
     assert mail["subject"] == f"[{ticket['reference']}] Assigned to you: It broke"
-    for said in ("Hello Ada,", "High", requester, "All of it.\nReally."):
-        assert said in mail["body"]
+    for expected_text in ("Hello Ada,", "High", requester, "All of it.\nReally."):
+        assert expected_text in mail["body"]
 
 
-async def test_a_new_assignee_is_mailed_and_the_former_one_is_not(desk: Desk) -> None:
+async def test_each_new_assignee_is_mailed_and_unassigning_mails_nobody(desk: Desk) -> None:
     bo = await desk.another_admin(available=False)
     ticket = await desk.open()
     for assignee_id in (str(bo.id), None, str(desk.admin.id)):
@@ -196,7 +196,7 @@ async def test_concurrent_and_repeated_work_mails_nothing_twice(desk: Desk, sett
     await asyncio.gather(desk.work(settings), desk.work(settings), desk.work(settings))
     await desk.work(settings)
 
-    assert len(await read_ticket_mails(desk, ticket)) == 2
+    assert len(await read_ticket_mails(desk, ticket)) == 2  # one to the assignee, one to the requester
     assert len(read_files_to(settings, requester)) == 1
 
 

@@ -70,7 +70,7 @@ def _check_conflict_clauses(tree: Expression) -> Iterator[str]:
 
 
 def _check_updates(tree: Expression) -> Iterator[str]:
-    """Refuse a subscript as a value, which crashed the coordinator, and stable arithmetic of times."""
+    """Refuse a subscript as a value, which crashed the coordinator, and arithmetic of times, which is `STABLE`."""
     for update in tree.find_all(exp.Update):
         for assignment in update.expressions:
             column, value = assignment.this.name, assignment.expression

@@ -77,7 +77,7 @@ async def read_event_numbers(desk: Desk) -> list[int]:
         return list(await db.scalars(select(EventRow.seq).where(EventRow.org_id == desk.id).order_by(EventRow.seq)))
 
 
-async def assert_events_are_numbered_densely(desk: Desk) -> None:
+async def assert_events_are_numbered_without_gaps(desk: Desk) -> None:
     numbers = await read_event_numbers(desk)
     async with desk.database.session(desk.id) as db:
         counted = await db.scalar(text("SELECT last_event FROM counters WHERE org_id = :org"), {"org": desk.id})

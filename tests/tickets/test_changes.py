@@ -11,7 +11,7 @@ import pytest
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
-    assert_events_are_numbered_densely,
+    assert_events_are_numbered_without_gaps,
     event_types,
     parse_time,
     read_event_numbers,
@@ -184,7 +184,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
     assert assigned["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": before["assigneeId"]}
     assert moved["data"] == {"from": "OPEN", "to": "RESPONDED"}
     assert {event["actor"]["id"] for event in (updated, assigned, moved)} == {str(desk.admin.id)}
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 @either_edit

@@ -32,7 +32,7 @@ Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE)]
 async def erase_user(user_id: Annotated[UUID, Path(alias="id")], caller: Eraser, request: Request) -> None:
     """Delete all personal data of a user, for good, and sign them out.
 
-    Texts that they wrote stay, with an anonymous author. Their e-mail address can sign up again, as a new user. Tickets
+    Texts that they wrote stay, with an anonymous author. A new user can sign up with their e-mail address. Tickets
     of an address that they never verified stay as they are, since the address may belong to another person.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:

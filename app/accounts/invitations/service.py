@@ -1,4 +1,4 @@
-"""Invite users: an admin creates the account, and its user accepts it by setting a password."""
+"""Invite users: an admin creates the account, and the user accepts the invitation by setting a password."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     ensure_can_grant(caller, role.kind, frozenset(role.permissions))
     user = build_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
     user.assign_role(role)
-    await add_user(db, user, None)
+    await add_user(db, user, password_hash=None)
     record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role_kind))
     return user, _send_link(db, caller, user)
 
@@ -74,7 +74,7 @@ async def get_invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> Us
         NotInvited
         PrivilegeEscalation: the user's role has permissions that the caller lacks, or a kind above the caller's.
     """
-    return _ensure_invited(caller, await users.get_user(db, caller.org_id, user_id))
+    return _ensure_can_manage_invitation(caller, await users.get_user(db, caller.org_id, user_id))
 
 
 async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[User, Link]:
@@ -83,7 +83,7 @@ async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[U
     Raises:
         UserNotFound, NotInvited, PrivilegeEscalation: see `get_invited`.
     """
-    user = _ensure_invited(caller, await users.lock_user(db, caller.org_id, user_id))
+    user = _ensure_can_manage_invitation(caller, await users.lock_user(db, caller.org_id, user_id))
     await links.cancel(db, caller.org_id, user.id, LinkPurpose.INVITATION)
     return user, _send_link(db, caller, user)
 
@@ -94,7 +94,7 @@ async def cancel(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     Raises:
         UserNotFound, NotInvited, PrivilegeEscalation: see `get_invited`.
     """
-    user = _ensure_invited(caller, await users.lock_user(db, caller.org_id, user_id))
+    user = _ensure_can_manage_invitation(caller, await users.lock_user(db, caller.org_id, user_id))
     for table in (Link, UserWord, Credential):
         await db.execute(delete(table).where(table.org_id == caller.org_id, table.user_id == user.id))
     await db.delete(user)
@@ -110,7 +110,7 @@ async def _lock_role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyR
     return await roles.lock_assignable(db, org_id, new.role_id)
 
 
-def _ensure_invited(caller: UserCaller, user: User) -> User:
+def _ensure_can_manage_invitation(caller: UserCaller, user: User) -> User:
     if user.status != AccountStatus.INVITED:
         raise NotInvited
     ensure_can_grant(caller, user.role_kind, user.permissions)

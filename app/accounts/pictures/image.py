@@ -14,10 +14,11 @@ from PIL.Image import Resampling, Transpose
 from app.accounts.pictures.errors import MAX_PIXELS, ImageTooLarge, NotAnImage, TooManyPictures
 from app.core.threads import BoundedThreads
 
-MAX_SIDE = 512  # pixels
-MAX_DECODING = 1  # images at a time; decoding the largest takes about 300 MB
-MAX_WAITING = 16
-# A progressive JPEG consists of scans. Each costs a pass over the whole image, even if it is empty. Programs write ten.
+OUTPUT_MAX_SIDE = 512  # pixels
+MAX_CONCURRENT_DECODINGS = 1  # images at a time; decoding the largest takes about 300 MB
+MAX_WAITING_DECODINGS = 16
+# A progressive JPEG consists of scans. Each costs a pass over the whole image, even if it is empty. Common encoders
+# write about ten.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000  # of all scans together; takes a second or two
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -41,11 +42,12 @@ _TRANSPOSE_BY_ORIENTATION = {
     8: Transpose.ROTATE_90,
 }
 
-# Some decoders allocate memory as soon as they have read the size, so Pillow must check it before.
+# Some decoders allocate memory as soon as they have read the size, so Pillow itself must check it before
+# it starts a decoder.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
-_threads = BoundedThreads(MAX_DECODING, MAX_WAITING, TooManyPictures)
+_threads = BoundedThreads(MAX_CONCURRENT_DECODINGS, MAX_WAITING_DECODINGS, TooManyPictures)
 
 
 async def normalise_image(file: IO[bytes]) -> bytes:
@@ -53,7 +55,7 @@ async def normalise_image(file: IO[bytes]) -> bytes:
 
     Raises:
         NotAnImage, ImageTooLarge
-        TooManyPictures: `MAX_WAITING` pictures are waiting already.
+        TooManyPictures: `MAX_WAITING_DECODINGS` pictures are waiting already.
     """
     return await _threads.run(partial(convert_to_webp, file))
 
@@ -97,7 +99,7 @@ def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
 def _shrink(image: Image.Image) -> Image.Image:
     if image.mode not in _RESIZABLE_MODES or "transparency" in image.info:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Resampling.LANCZOS)  # never enlarges
+    image.thumbnail((OUTPUT_MAX_SIDE, OUTPUT_MAX_SIDE), Resampling.LANCZOS)  # never enlarges
     return image
 
 

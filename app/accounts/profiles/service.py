@@ -22,7 +22,7 @@ from app.core.outbox.events import record
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileChanges(Changes):
-    """The fields of the user's own profile to change."""
+    """New values for fields of the user's own profile."""
 
     first_name: str | MISSING = MISSING
     last_name: str | MISSING = MISSING
@@ -38,23 +38,23 @@ async def change(
     """Change the caller's profile. Waiting tickets are assigned to a user who becomes available.
 
     Args:
-        wanted_mails: whether to send mails of some kinds.
+        wanted_mails: for each kind of mail to change, whether to send it.
 
     Raises:
         InvalidToken: see `lock_caller`.
         CustomerNotAvailable
     """
     user = await queries.lock_caller(db, caller)
-    different = changes.values_differing_from(user)
-    available = different.pop("available", None)
+    changed_values = changes.values_differing_from(user)
+    available = changed_values.pop("available", None)
     with recording_availability(db, user, at=caller.now, actor=caller.actor):
         if available is not None:
             user.set_available(available)
-    for name, value in different.items():
+    for name, value in changed_values.items():
         setattr(user, name, value)
-    if {"first_name", "last_name"} & different.keys():
+    if {"first_name", "last_name"} & changed_values.keys():
         await index_words(db, user)
-    fields = [to_camel(name) for name in sorted(different)]
+    fields = [to_camel(name) for name in sorted(changed_values)]
     if _update_muted(user, wanted_mails):
         fields.append("notifications")
     if fields:

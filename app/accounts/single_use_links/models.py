@@ -60,6 +60,6 @@ class Link(Base):
     )
 
     @classmethod
-    def is_valid_at(cls, now: datetime) -> ColumnElement[bool]:
+    def not_expired_condition(cls, now: datetime) -> ColumnElement[bool]:
         """Return the condition that a link has not expired (real time)."""
         return cls.expires_at > now

@@ -90,7 +90,7 @@ async def find(db: AsyncSession, subject: TokenSubject, *purposes: LinkPurpose) 
             Link.org_id == subject.org_id,
             Link.id == subject.id,
             Link.purpose.in_(purposes),
-            Link.is_valid_at(real_now()),
+            Link.not_expired_condition(real_now()),
         )
     )
     if link is None:
@@ -119,7 +119,10 @@ async def use(db: AsyncSession, subject: TokenSubject, purpose: LinkPurpose) -> 
     link: Link | None = await db.scalar(
         delete(Link)
         .where(
-            Link.org_id == subject.org_id, Link.id == subject.id, Link.purpose == purpose, Link.is_valid_at(real_now())
+            Link.org_id == subject.org_id,
+            Link.id == subject.id,
+            Link.purpose == purpose,
+            Link.not_expired_condition(real_now()),
         )
         .returning(Link)
     )
@@ -137,7 +140,10 @@ async def cancel(db: AsyncSession, org_id: UUID, user_id: UUID, *purposes: LinkP
 async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:
     """Delete a batch of expired links; return their number."""
     expired = (
-        select(Link.id).where(Link.org_id == org_id, ~Link.is_valid_at(now)).order_by(Link.expires_at).limit(batch)
+        select(Link.id)
+        .where(Link.org_id == org_id, ~Link.not_expired_condition(now))
+        .order_by(Link.expires_at)
+        .limit(batch)
     )
     deleted = await db.scalars(delete(Link).where(Link.org_id == org_id, Link.id.in_(expired)).returning(Link.id))
     return len(deleted.all())

@@ -1,4 +1,4 @@
-"""Users, their credentials, and their search words: the words of name and e-mail that `q` looks for."""
+"""Users, their credentials, and their search words: the words of name and e-mail that `q` finds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.rules import AccountStatus, can_be_available
 from app.core.database.base import SIGN_IN_TABLE, Base, TextEnum, one_of
 
-# `User.receives_new_tickets` as SQL, for the index that the rotation of tickets reads.
+# `User.receives_new_tickets` as SQL, for the index that round-robin assignment reads.
 RECEIVES_NEW_TICKETS_SQL = (
     f"available AND works_on_tickets AND status = '{AccountStatus.ACTIVE}' AND role_kind <> '{RoleKind.CUSTOMER}'"
 )

@@ -111,7 +111,7 @@ async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None
             Link.org_id == user.org_id,
             Link.user_id == user.id,
             Link.purpose == LinkPurpose.INVITATION,
-            Link.is_valid_at(real_now()),
+            Link.not_expired_condition(real_now()),
         )
     )
     return found
@@ -123,8 +123,8 @@ async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None
 async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, User]:
     """Lock these users, if they exist, and all users who may be full admins; return them by id.
 
-    They are locked in the order of their ids. Every transaction that may remove a full admin locks all of them: of two
-    at the same time, the second sees the result of the first.
+    They are locked in the order of their ids. Every transaction that may remove a full admin locks all of them: so of
+    two concurrent transactions, the second sees the result of the first.
     """
     found = await db.scalars(
         select(User)

@@ -43,7 +43,7 @@ SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
-    """Return the initial status of a user who signs up themselves: all but customers wait for approval."""
+    """Return the initial status of a user who signs up without an invitation: all but customers wait for approval."""
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
@@ -71,7 +71,7 @@ def is_full_admin(*, role_kind: RoleKind, role_id: UUID | None, status: str, den
 def can_raise_permissions(
     before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]
 ) -> bool:
-    """Return whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
+    """Return whether replacing a user's overrides (granted and denied permissions) could ever allow the user more.
 
     A new grant counts even if the role allows the same: it would outlast the role.
     """

@@ -12,7 +12,7 @@ from app.core.database.base import Base
 
 
 class Session(Base):
-    """A session, from the sign-in on. Only hashes of its refresh tokens are stored.
+    """A session, which starts with a sign-in. Only hashes of its refresh tokens are stored.
 
     Attributes:
         refresh_hash: The hash of the token to be used next.
@@ -42,6 +42,6 @@ class Session(Base):
     )
 
     @classmethod
-    def is_valid_at(cls, now: datetime) -> ColumnElement[bool]:
+    def not_expired_condition(cls, now: datetime) -> ColumnElement[bool]:
         """Return the condition that a session has not expired (real time)."""
         return cls.expires_at > now

@@ -37,7 +37,7 @@ async def find_principal(
                 User.id == user_id,
                 User.status == AccountStatus.ACTIVE,
                 Organisation.status == OrganisationStatus.ACTIVE,
-                Session.is_valid_at(now),
+                Session.not_expired_condition(now),
             )
         )
     ).first()
@@ -53,7 +53,7 @@ async def list_page(
     """List the user's sessions that began before the session `after` and have not ended, newest first."""
     statement = (
         select(Session)
-        .where(Session.org_id == org_id, Session.user_id == user_id, Session.is_valid_at(now))
+        .where(Session.org_id == org_id, Session.user_id == user_id, Session.not_expired_condition(now))
         .order_by(Session.id.desc())
         .limit(limit)
     )
@@ -65,7 +65,7 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     statement = (
         select(func.count())
         .select_from(Session)
-        .where(Session.org_id == org_id, Session.user_id == user_id, Session.is_valid_at(now))
+        .where(Session.org_id == org_id, Session.user_id == user_id, Session.not_expired_condition(now))
     )
     return await db.scalar(statement) or 0
 

@@ -86,10 +86,11 @@ async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) ->
     responses=responses(body=True),
 )
 async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
-    """Return the claims of an access token if it is valid now, for your own services that receive tokens.
+    """Return the claims of an access token if it is valid now. Use it in services that receive tokens.
 
-    The response to an expired or foreign token, or one whose session has ended, is `active: false` alone. A user who
-    has yet to set up the second factor that their organisation requires has no permissions until then.
+    The response to a token that has expired, that another service issued, or whose session has ended, is
+    `active: false` alone. A user who has yet to set up the second factor that their organisation requires has no
+    permissions until then.
     """
     credential_cache = get_services(request).credential_cache
     try:

@@ -48,7 +48,7 @@ class SessionTokens:
 def open_session(
     db: AsyncSession, secret_key: str, user: User, client: ClientInfo, now: datetime, *, remember: bool = False
 ) -> SessionTokens:
-    """Add a session of a user, who has proved who they are, at `now` (real time).
+    """Open a session at `now` (real time) for a user whose identity is proved.
 
     Args:
         remember: Whether the session lasts 30 days after its last use instead of one.
@@ -80,7 +80,8 @@ def _issue_access_token(secret_key: str, session: Session, role_kind: RoleKind, 
 async def refresh(database: Database, secret_key: str, token: str, client: ClientInfo) -> SessionTokens:
     """Exchange a refresh token for the next one and an access token.
 
-    A token that is used twice may have been stolen, by the first or by the second client: its session ends.
+    A token that is used twice may have been stolen, by the first or by the second client: its session
+    ends, unless the second use is a retry within `REFRESH_RETRY_WINDOW`.
 
     Raises:
         InvalidRefreshToken
@@ -103,7 +104,7 @@ async def _rotate(
     now, org_id = real_now(), subject.org_id
     session = await db.scalar(
         select(Session)
-        .where(Session.org_id == org_id, Session.id == subject.id, Session.is_valid_at(now))
+        .where(Session.org_id == org_id, Session.id == subject.id, Session.not_expired_condition(now))
         .with_for_update(key_share=True)
     )
     if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
@@ -157,7 +158,7 @@ async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch
     """Delete up to `batch` sessions that have expired by `now` (real time), and return how many."""
     expired_ids = (
         select(Session.id)
-        .where(Session.org_id == org_id, ~Session.is_valid_at(now))
+        .where(Session.org_id == org_id, ~Session.not_expired_condition(now))
         .order_by(Session.expires_at)
         .limit(batch)
     )

@@ -64,14 +64,18 @@ def _redirect_response(target: str, example: str) -> dict[int | str, Any]:
     return {302: {"description": "The browser is redirected.", "headers": {"Location": location}}}
 
 
-_START = _redirect_response(
+_START_RESPONSES = _redirect_response(
     "The provider.", "https://accounts.google.com/o/oauth2/v2/auth?response_type=code"
 ) | responses(ProviderNotFound, OrganisationNotFound, ProviderUnavailable, TooMany)
-_FINISH = _redirect_response("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | responses(
+_CALLBACK_RESPONSES = _redirect_response(
+    "The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}"
+) | responses(
     ProviderNotFound, OrganisationNotFound, ProviderUnavailable, StateMismatch, SocialSignInRefused, EmailNotVerified,
     LinkedElsewhere, *_NOT_ACTIVE, TotpRequired, TooMany,
 )  # fmt: skip
-_FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["value"]["exchangeToken"] = EXAMPLE_TOKEN
+_CALLBACK_RESPONSES[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["value"]["exchangeToken"] = (
+    EXAMPLE_TOKEN
+)
 
 
 @router.get(
@@ -80,7 +84,7 @@ _FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["valu
     summary="Start a social sign-in",
     status_code=302,
     response_class=RedirectResponse,
-    responses=_START,
+    responses=_START_RESPONSES,
 )
 async def start_social_sign_in(
     provider: ProviderName, query: Annotated[StartSignIn, Query()], request: Request
@@ -111,7 +115,7 @@ async def start_social_sign_in(
     operation_id="finishSocialSignIn",
     summary="Return from the provider",
     response_model=SignInResult,
-    responses=_FINISH,
+    responses=_CALLBACK_RESPONSES,
 )
 async def finish_social_sign_in(
     provider: ProviderName, callback: Annotated[ProviderCallback, Query()], request: Request

@@ -22,7 +22,7 @@ def migrate(owner_url: str, service_role: str | None = None) -> None:
 
 
 def make_alembic_config(owner_url: str | None = None, service_role: str | None = None) -> Config:
-    """Make Alembic's settings, for a database or for none."""
+    """Make Alembic's settings. `owner_url` may be `None` if only the scripts are read."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["url"] = owner_url

@@ -1,7 +1,7 @@
 """The worker's job `deliver`: send the messages that are due, outside any transaction.
 
 A delivery is one outgoing message: its channel, its lane, its status and its outcome. Deliveries of a channel to one
-destination share a lane, which limits how many of them run at the same time. The content belongs to the channel. The
+destination share a lane, which limits how many of them run at the same time. The channel stores the content. The
 next attempt is a timer of kind `DELIVER`. A worker first claims the delivery: it moves the timer to the end of a lease,
 so that the delivery of a killed worker comes due again. Then the channel sends the message, and the outcome is
 recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
@@ -30,7 +30,7 @@ from app.core.outbox.backoff import DELIVERY_BACKOFF, Backoff
 from app.core.outbox.channels import ChannelPolicy, Channels, Outcome, Result, Sender
 from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
-from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
+from app.core.outbox.timers import serve_each, write_due_organisations_query
 
 # A batch starts no further message after this time. One message may take 30 s, so the batch ends before its lease.
 MAX_SENDING_TIME = 20.0  # seconds
@@ -109,12 +109,12 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
 
         async def serve(org_id: UUID) -> int:
             claimed = await delivery_claims.claim_deliveries(database, org_id, channels)
-            for name in {one.channel for one in claimed} & channels.keys() - senders.keys():
+            for name in {one.channel for one in claimed} & (channels.keys() - senders.keys()):  # opens each once
                 senders[name] = await stack.enter_async_context(channels[name].open())
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
             return len(claimed)
 
-        return await serve_in_turn(organisations, serve, stopping)
+        return await serve_each(organisations, serve, stopping)
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,10 @@ class _Batch:
         sender = self.senders.get(one.channel)
         if sender is None:  # queued by another version of the code, while both are running
             outcome = Outcome(Result.TEMPORARY, f"This worker has no channel {one.channel}")
-            return finish_attempt(one, outcome, DELIVERY_BACKOFF)
+            return decide_outcome(one, outcome, DELIVERY_BACKOFF)
         if one.message is None:
-            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), DELIVERY_BACKOFF)
-        return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
+            return decide_outcome(one, Outcome(Result.PERMANENT, "The message has no content"), DELIVERY_BACKOFF)
+        return decide_outcome(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
     async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:
         """Record attempts, and retry while the database is unavailable: otherwise the messages would be sent again."""
@@ -167,7 +167,7 @@ class _Batch:
                 await asyncio.sleep(RECORD_RETRY_DELAY)
 
 
-def finish_attempt(claim: Claim, outcome: Outcome, backoff: Backoff) -> FinishedAttempt:
+def decide_outcome(claim: Claim, outcome: Outcome, backoff: Backoff) -> FinishedAttempt:
     """Decide the delivery's status after an attempt. A temporary failure is final after the last attempt."""
     match outcome.result:
         case Result.SENT:

@@ -54,7 +54,7 @@ async def relay_new_events(
     while True:
         async with database.session(None) as db:
             organisations = (await db.scalars(_ORGANISATIONS_BEHIND)).all()
-        relayed = await timers.serve_in_turn(organisations, serve, stopping)
+        relayed = await timers.serve_each(organisations, serve, stopping)
         total += relayed
         if not relayed:
             return total

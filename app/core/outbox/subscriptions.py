@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.outbox.events import ANY, E, Event, Recorded, find_event_class, list_event_classes
 
-# Runs in the transaction of the event: its effect must be visible as soon as the client has its response.
+# Runs in the transaction of the event: the effect must be visible once the client has the response.
 Reaction = Callable[[AsyncSession, UUID, E], Awaitable[None]]
 # Runs in the worker, soon after the commit. Receives events in order, with their numbers.
 Subscriber = Callable[[AsyncSession, UUID, Sequence[Recorded[E]]], Awaitable[None]]
 AnySubscriber = Subscriber[Any]
 
-Statement = TypeVar("Statement", bound=Callable[..., object])
+StatementFunction = TypeVar("StatementFunction", bound=Callable[..., object])
 
 _WRITTEN_BY: dict[type[Event], str] = {}
 
@@ -30,10 +30,10 @@ class UnreachableReaction(Exception):
     """A reaction would never run, because a SQL statement writes its event without `record`."""
 
 
-def writes(*events: type[Event]) -> Callable[[Statement], Statement]:
+def writes(*events: type[Event]) -> Callable[[StatementFunction], StatementFunction]:
     """Declare that a function's SQL statement writes these events itself, without `record` and without reactions."""
 
-    def declare(statement: Statement) -> Statement:
+    def declare(statement: StatementFunction) -> StatementFunction:
         for event in events:
             _WRITTEN_BY[event] = f"{statement.__module__}.{statement.__qualname__}"
         return statement
@@ -88,7 +88,10 @@ class Subscribers:
         return self
 
     def find(self, event_type: str) -> list[AnySubscriber]:
-        """Return the subscribers to a type of event. A type without a class has the subscribers to `ANY`."""
+        """Return the subscribers to a type of event.
+
+        For a type that this version has no class for, these are the subscribers to `ANY`.
+        """
         event = find_event_class(event_type) or Event
         found = [subscriber for declared, subscriber in self._declared if issubclass(event, declared)]
         return list(dict.fromkeys(found))

@@ -124,13 +124,13 @@ async def run_due(database: Database, handlers: Handlers, stopping: Callable[[],
     while True:
         async with database.session(None) as db:
             organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
-        fired = await serve_in_turn(organisations, serve, stopping)
+        fired = await serve_each(organisations, serve, stopping)
         total += fired
         if not fired:
             return total
 
 
-async def serve_in_turn(
+async def serve_each(
     organisations: Sequence[UUID], serve: Callable[[UUID], Awaitable[int]], stopping: Callable[[], bool]
 ) -> int:
     """Serve each organisation once; return the sum of the results.

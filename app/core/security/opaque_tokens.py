@@ -60,8 +60,8 @@ def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
     return _decode(secret_key, REFRESH_PREFIX, token, extra_bytes=_RANDOM_BYTES)
 
 
-def _encode_refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
-    return _encode(secret_key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + random)
+def _encode_refresh_token(secret_key: str, org_id: UUID, session_id: UUID, unique_part: bytes) -> str:
+    return _encode(secret_key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + unique_part)
 
 
 def hash_token(token: str) -> bytes:

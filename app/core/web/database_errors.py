@@ -23,7 +23,9 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
 )
 
 # SQLSTATE classes and codes (appendix A of PostgreSQL's manual).
-TRANSIENT_STATES = ("08", "53", "57", "40", "55P03", "25P03")  # the same statement may succeed in a moment
+# Lost connections, lack of resources, interventions of an operator, rollbacks, locks, and idle transactions: the same
+# statement may succeed in a moment.
+TRANSIENT_STATES = ("08", "53", "57", "40", "55P03", "25P03")
 INVALID_VALUE_STATES = ("22",)  # a text or a number that cannot be stored
 UNDEFINED_TABLE = "42P01"
 INVALID_VALUE = "22000"
@@ -39,7 +41,9 @@ def classify_database_error(error: Exception) -> TesseraError | None:
         log.error("database_not_migrated", error=f"{error}"[:300])
         return NotMigrated()
     if state.startswith(INVALID_VALUE_STATES):
-        return BadInput("One of the values cannot be stored: a text or a number is outside of what is possible.")
+        return BadInput(
+            "One of the values cannot be stored: a text has an invalid character, or a number is out of range."
+        )
     if not state or state.startswith(TRANSIENT_STATES):
         log.warning("database_unavailable", sqlstate=state, error=f"{type(error).__name__}: {error}"[:300])
         return Unavailable()

@@ -45,7 +45,7 @@ class Limiter:
         item = parse(rate)
         with _convert_storage_errors():
             if not await self._strategy.hit(item, *key):
-                raise await self._make_refusal(item, *key)
+                raise await self._make_error(item, *key)
 
     async def count(self, rate: str, *key: str) -> None:
         """Count an attempt without refusing it."""
@@ -62,7 +62,7 @@ class Limiter:
         with _convert_storage_errors():
             await self._strategy.hit(parse(rate), *key, cost=-1)
 
-    async def _make_refusal(self, item: RateLimitItem, *key: str) -> TooMany:
+    async def _make_error(self, item: RateLimitItem, *key: str) -> TooMany:
         stats = await self._strategy.get_window_stats(item, *key)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())

@@ -47,8 +47,8 @@ def finalize_openapi(
 ) -> dict[str, Any]:
     """Complete FastAPI's document with the parts that all operations share.
 
-    These are credentials, problems, examples, names and order. The events of the catalogue are added. Operations follow
-    the order of the document's tags.
+    It adds credentials, problem responses, examples and the events of the catalogue, names enum values, and sorts
+    the paths by the document's tags.
 
     Equal responses and parameters are moved to `components`.
 
@@ -78,7 +78,7 @@ def finalize_openapi(
 
 def _make_problem_schema() -> dict[str, Any]:
     members = {name: {"type": "string", "description": text} for name, text in list_error_members().items()}
-    faults = {
+    field_errors = {
         "type": "array",
         "description": "The invalid fields of the input, at most 50.",
         "items": {"$ref": "#/components/schemas/FieldError"},
@@ -87,7 +87,7 @@ def _make_problem_schema() -> dict[str, Any]:
         "type": "object",
         "description": "A problem document (RFC 9457).",
         "required": list(_PROBLEM_MEMBERS),
-        "properties": {**_PROBLEM_MEMBERS, "errors": faults, **members},
+        "properties": {**_PROBLEM_MEMBERS, "errors": field_errors, **members},
     }
 
 
@@ -134,10 +134,10 @@ def _tidy_parameter(parameter: dict[str, Any]) -> None:
 
 
 def _sort_paths(document: dict[str, Any]) -> None:
-    places = {tag["name"]: place for place, tag in enumerate(document["tags"])}
+    places = {tag["name"]: index for index, tag in enumerate(document["tags"])}
 
-    def place(path: tuple[str, dict[str, Any]]) -> int:
+    def place_of_path(path: tuple[str, dict[str, Any]]) -> int:
         first_operation = next(iter(path[1].values()))
         return places[first_operation["tags"][0]]
 
-    document["paths"] = dict(sorted(document["paths"].items(), key=place))
+    document["paths"] = dict(sorted(document["paths"].items(), key=place_of_path))

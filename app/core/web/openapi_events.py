@@ -1,4 +1,4 @@
-"""The schemas of all events in the OpenAPI document, made from the catalogue: a new event is documented by itself."""
+"""The schemas of all events in the OpenAPI document, made from the catalogue, so that new events are documented too."""
 
 from __future__ import annotations
 

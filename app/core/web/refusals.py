@@ -1,4 +1,4 @@
-"""The refusals of the edge: problem documents that the edge sends itself, and the sizes that it refuses."""
+"""The refusals of the edge: problem documents that the edge sends itself, and the size limits that it enforces."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 async def accept(ticket_id: TicketId, caller: TicketEditor, db: Db, if_match: IfMatch = None) -> Response:
     """Become the ticket's assignee and confirm that you work on it (`acceptedAt`).
 
-    An `OPEN` ticket becomes `IN_PROGRESS`. Of two users who accept a ticket at the same time, one succeeds. Accepting
-    it again changes nothing. Assigning it to another user clears `acceptedAt`.
+    An `OPEN` ticket becomes `IN_PROGRESS`. Of two users who accept a ticket at the same time, one succeeds. If you
+    accept it again, nothing changes. Assigning it to another user clears `acceptedAt`.
     """
     await service.accept(db, caller, ticket_id, partial(check_if_match, if_match))
     return ticket_response(await read_changed(db, caller, ticket_id), caller)

@@ -16,11 +16,11 @@ from app.tickets.assignment.statements import REASSIGN
 from app.tickets.errors import AlreadyAccepted, AssigneeNotEligible, TicketClosed
 from app.tickets.events import TicketAccepted, TicketAssigned
 from app.tickets.models import Ticket, TicketStatus
-from app.tickets.queries import Expectation, lock_ticket, with_locked_clock
+from app.tickets.queries import VersionCheck, lock_ticket, with_locked_clock
 from app.tickets.status_changes import enter_status
 
 
-async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: Expectation) -> None:
+async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, check_version: VersionCheck) -> None:
     """Make the caller the assignee who has accepted the ticket; an open ticket becomes `IN_PROGRESS`.
 
     Accepting a ticket again changes nothing.
@@ -35,7 +35,7 @@ async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: 
     if user is None:
         raise AssigneeNotEligible
     ticket = await lock_ticket(db, caller.org_id, ticket_id)
-    expect(ticket.version)
+    check_version(ticket.version)
     if ticket.accepted_at is not None:
         if ticket.assignee_id != user.id:
             raise AlreadyAccepted

@@ -20,7 +20,7 @@ class ReplyCreate(RequestModel):
 
 
 class Comment(ResponseModel):
-    """A comment on a ticket: a reply to the requester."""
+    """A comment on a ticket. All comments are replies to the requester."""
 
     id: Annotated[UUID, Field(description="The comment's id.", examples=[EXAMPLE_ID])]
     message: Annotated[str, _MESSAGE]

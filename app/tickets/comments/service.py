@@ -13,11 +13,13 @@ from app.tickets.comments.models import Comment
 from app.tickets.errors import TicketClosed
 from app.tickets.events import TicketResponded
 from app.tickets.models import TicketStatus
-from app.tickets.queries import Expectation, lock_ticket, with_locked_clock
+from app.tickets.queries import VersionCheck, lock_ticket, with_locked_clock
 from app.tickets.status_changes import enter_status
 
 
-async def respond(db: AsyncSession, caller: UserCaller, ticket_id: UUID, message: str, expect: Expectation) -> Comment:
+async def respond(
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, message: str, check_version: VersionCheck
+) -> Comment:
     """Reply to the requester, and start the countdown to auto-close.
 
     Raises:
@@ -25,7 +27,7 @@ async def respond(db: AsyncSession, caller: UserCaller, ticket_id: UUID, message
     """
     caller = await with_locked_clock(db, caller)
     ticket = await lock_ticket(db, caller.org_id, ticket_id)
-    expect(ticket.version)
+    check_version(ticket.version)
     if not ticket.permits_replies:
         raise TicketClosed
     comment = Comment(

@@ -16,7 +16,8 @@ from app.tickets.statements import ASSIGNEE, COLUMNS
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-# The numbers of rows that are fetched. Each has its own prepared statement, and a connection keeps a limited number.
+# Page sizes plus one row, which shows whether there is a next page. Each has its own prepared statement, and a
+# connection keeps a limited number.
 _PAGE_SIZES = (21, 51, 101)
 
 
@@ -35,7 +36,7 @@ class Listing:
     sort: TicketSort = TicketSort.CREATED_AT_DESC
 
     @property
-    def is_empty(self) -> bool:
+    def matches_nothing(self) -> bool:
         """Whether nothing can match, since the search text contains no words."""
         return self.search is not None and self.search.query is None
 
@@ -44,7 +45,7 @@ async def read_page(
     driver: Driver, org_id: UUID, listing: Listing, after: Sequence[Any] | None, limit: int
 ) -> list[TicketRow]:
     """Read the tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
-    if listing.is_empty:
+    if listing.matches_nothing:
         return []
     size = next(size for size in _PAGE_SIZES if size >= limit)
     sql, parameters = page_statement(org_id, listing, after, size)
@@ -72,6 +73,7 @@ def page_statement(
             f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order_by}"  # noqa: S608 - every value is a parameter
         )
         query_parameter = parameters.add(listing.search.query)
+        # These define `scanned_matches` and `all_matches`.
         ctes = matching_page_ctes(listing.search, query_parameter, candidates_sql, order_by, limit)
         conditions.append("t.id = ANY(ARRAY(SELECT id FROM scanned_matches UNION ALL SELECT id FROM all_matches))")
     sql = f"""
@@ -85,7 +87,7 @@ def page_statement(
 
 async def count_tickets(driver: Driver, org_id: UUID, listing: Listing) -> int:
     """Count the tickets that match."""
-    if listing.is_empty:
+    if listing.matches_nothing:
         return 0
     parameters = Parameters([org_id])
     conditions, ctes = _conditions(listing, parameters), ""

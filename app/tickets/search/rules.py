@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.core.words import fold, split_words
 
-INDEX_TICKETS = "INDEX_TICKETS"
+INDEX_TICKETS = "INDEX_TICKETS"  # the kind of the timer that indexes tickets
 
 # A `tsvector` holds up to a megabyte; the words of a ticket and of its replies must fit together.
 MAX_WORDS = 3000

@@ -74,7 +74,7 @@ async def resume_unassigning(db: AsyncSession, org_id: UUID, due: Sequence[Due])
 async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
     """Unassign the unfinished tickets of a role's users, if they may no longer be assigned any.
 
-    The rows of these users are locked already.
+    The transaction that changed the role has locked the rows of its users.
     """
     if not event.could_disable_ticket_work:
         return
@@ -104,10 +104,10 @@ async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID,
     ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.is_assignable))
     user_ids = (await db.scalars(select(User.id).where(ineligible_users_condition))).all()
     tickets_condition = _unfinished_of_users_condition(org_id, user_ids)
-    assignees = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))
-    if not assignees:
+    assignee_ids = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))
+    if not assignee_ids:
         return 0, False
-    assignees_condition = User.id == any_(literal(list(assignees), IDS))
+    assignees_condition = User.id == any_(literal(list(assignee_ids), IDS))
     users = select(User.id).where(ineligible_users_condition, assignees_condition).order_by(User.id)
     locked_ids = (await db.scalars(users.with_for_update(read=True, skip_locked=True))).all()
     batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_of_users_condition(org_id, locked_ids))

@@ -29,7 +29,7 @@ from tests.accounts.users_and_roles import (
     add_role,
     add_signed_in_user,
     add_user,
-    add_user_with_only,
+    add_user_with_permissions,
     list_events,
     ok,
     read_row,
@@ -176,7 +176,7 @@ async def test_access_tokens_of_an_erased_user_stop_working_immediately(api: Api
 @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
 async def test_the_callers_role_kind_must_not_be_below_that_of_the_erased_user(desk: Desk, role: RoleKind) -> None:
     row = await add_user(desk, ADMIN, role_id=await add_role(desk, "tickets:view", role=ADMIN))
-    limited = await add_user_with_only(desk, "users:delete", "tickets:view", role=role)
+    limited = await add_user_with_permissions(desk, "users:delete", "tickets:view", role=role)
     answer = await limited.delete(f"/users/{row.id}")
     if role == ADMIN:
         assert answer.status_code == 204

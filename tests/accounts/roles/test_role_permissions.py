@@ -13,7 +13,7 @@ from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.roles.test_roles import TICKET_READER, create_role, list_names, permissions_of, read_role
-from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_permissions
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 
@@ -120,7 +120,7 @@ async def call_each_operation(user: SignedInUser, role_id: object) -> dict[str, 
 
 @pytest.mark.parametrize("has", ROLES)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    user = await add_user_with_only(desk, has)
+    user = await add_user_with_permissions(desk, has)
     for required, answer in (await call_each_operation(user, await add_role(desk))).items():
         if required == has:
             assert answer.is_success, answer.text
@@ -132,7 +132,7 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 async def test_engineers_and_customers_cannot_manage_roles(desk: Desk) -> None:
     role_id = await add_role(desk)
     engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
-    customer = await add_user_with_only(desk, *ROLES, role=RoleKind.CUSTOMER)
+    customer = await add_user_with_permissions(desk, *ROLES, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         assert_problem(await user.get("/roles"), 403, code)
         for answer in (await call_each_operation(user, role_id)).values():

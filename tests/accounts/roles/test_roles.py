@@ -103,7 +103,7 @@ async def test_an_organisation_starts_with_the_built_in_roles(desk: Desk) -> Non
     assert [permissions_of(item) for item in items] == [CUSTOMER.permissions, ENGINEER.permissions, ALL]
 
 
-async def test_custom_roles_are_listed_first_newest_first_over_several_pages(desk: Desk) -> None:
+async def test_custom_roles_precede_built_in_ones_newest_first(desk: Desk) -> None:
     own = [(await create_role(desk.admin, name=name))["name"] for name in ("One", "Two", "Three")]
     expected = [*reversed(own), "Customer", "Engineer", "Admin"]
     for limit in (1, 2, 3, 4, 6):
@@ -168,7 +168,7 @@ async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "wrong"),
+    ("fields", "invalid_field"),
     [
         ({}, "name"),
         ({"name": ""}, "name"),
@@ -192,8 +192,10 @@ async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
         ({"name": "New", "orgId": UNKNOWN_ID}, "orgId"),
     ],
 )
-async def test_an_invalid_field_is_reported_and_nothing_is_created(desk: Desk, fields: JSON, wrong: str) -> None:
-    assert read_invalid_fields(await desk.admin.post("/roles", fields)) == {wrong}
+async def test_an_invalid_field_is_reported_and_nothing_is_created(
+    desk: Desk, fields: JSON, invalid_field: str
+) -> None:
+    assert read_invalid_fields(await desk.admin.post("/roles", fields)) == {invalid_field}
     assert await list_names(desk) == ["Customer", "Engineer", "Admin"]
     assert await role_events(desk) == []
 
@@ -278,11 +280,11 @@ async def test_values_that_are_already_set_change_nothing(desk: Desk) -> None:
     assert len(await role_events(desk)) == 1
 
 
-@pytest.mark.parametrize("wrong", ["role", "id", "orgId", "builtIn", "copyOf", "createdAt"])
-async def test_other_fields_cannot_be_changed(desk: Desk, wrong: str) -> None:
+@pytest.mark.parametrize("invalid_field", ["role", "id", "orgId", "builtIn", "copyOf", "createdAt"])
+async def test_other_fields_cannot_be_changed(desk: Desk, invalid_field: str) -> None:
     role = await create_role(desk.admin, name="Agent")
-    body = {"name": "Other", wrong: role.get(wrong)}
-    assert read_invalid_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {wrong}
+    body = {"name": "Other", invalid_field: role.get(invalid_field)}
+    assert read_invalid_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {invalid_field}
     assert await read_role(desk.admin, role["id"]) == role
 
 

@@ -13,7 +13,7 @@ from tests.accounts.users_and_roles import (
     CUSTOMER,
     add_role,
     add_user,
-    add_user_with_only,
+    add_user_with_permissions,
     list_events,
     ok,
     read_row,
@@ -130,7 +130,7 @@ async def test_users_cannot_approve_themselves(desk: Desk) -> None:
 
 async def test_a_caller_with_fewer_permissions_cannot_decide_about_an_admin(desk: Desk) -> None:
     limited, row = (
-        await add_user_with_only(desk, "users:view", "users:update"),
+        await add_user_with_permissions(desk, "users:view", "users:update"),
         await add_user(desk, ADMIN, status="PENDING"),
     )
     for verb in ("approve", "reject"):
@@ -139,7 +139,7 @@ async def test_a_caller_with_fewer_permissions_cannot_decide_about_an_admin(desk
 
 
 async def test_a_caller_of_a_lower_role_kind_cannot_decide_about_an_admin_with_few_permissions(desk: Desk) -> None:
-    limited = await add_user_with_only(desk, "users:view", "users:update")
+    limited = await add_user_with_permissions(desk, "users:view", "users:update")
     row = await add_user(desk, ADMIN, status="PENDING", role_id=await add_role(desk, "users:view", role=ADMIN))
     for verb in ("approve", "reject"):
         assert_problem(await limited.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")

@@ -22,7 +22,7 @@ from tests.accounts.users_and_roles import (
     add_role,
     add_signed_in_user,
     add_user,
-    add_user_with_only,
+    add_user_with_permissions,
     ok,
     read_row,
 )
@@ -99,7 +99,7 @@ async def test_profile_fields_that_are_not_set_are_null(desk: Desk) -> None:
 
 
 async def test_users_with_more_permissions_than_the_caller_can_be_read(desk: Desk) -> None:
-    viewer = await add_user_with_only(desk, "users:view")
+    viewer = await add_user_with_permissions(desk, "users:view")
     assert ok(await viewer.get(f"/users/{desk.admin.id}"))["email"] == desk.admin.email
     assert desk.admin.email in await list_emails(viewer)
 
@@ -140,7 +140,7 @@ async def test_each_operation_requires_its_permission(
 ) -> None:
     url = f"/users/{(await add_user(desk, CUSTOMER, status='PENDING')).id}{path}"
     customer = await add_signed_in_user(desk, CUSTOMER, granted=["users:view", "users:update", "users:delete"])
-    unprivileged = await add_user_with_only(desk, "tickets:view")
+    unprivileged = await add_user_with_permissions(desk, "tickets:view")
     for headers, status, code in (
         ({}, 401, "missing_credential"),
         ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
@@ -218,7 +218,7 @@ async def test_users_of_another_organisation_are_not_listed(api: Api, database: 
 
 
 @pytest.mark.parametrize(
-    ("filters", "wrong"),
+    ("filters", "invalid_field"),
     [
         ({"status": "ERASED"}, "status.0"),
         ({"status": "active"}, "status.0"),
@@ -233,8 +233,8 @@ async def test_users_of_another_organisation_are_not_listed(api: Api, database: 
         ({"email": "ada@growfin.test"}, "email"),
     ],
 )
-async def test_an_invalid_filter_is_reported(desk: Desk, filters: dict[str, str], wrong: str) -> None:
-    assert read_invalid_fields(await desk.admin.get("/users", params=filters)) == {wrong}
+async def test_an_invalid_filter_is_reported(desk: Desk, filters: dict[str, str], invalid_field: str) -> None:
+    assert read_invalid_fields(await desk.admin.get("/users", params=filters)) == {invalid_field}
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

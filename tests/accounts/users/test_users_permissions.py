@@ -16,7 +16,7 @@ from tests.accounts.users_and_roles import (
     add_role,
     add_signed_in_user,
     add_user,
-    add_user_with_only,
+    add_user_with_permissions,
     list_events,
     ok,
     read_row,
@@ -144,7 +144,7 @@ FEW = ("users:view", "users:update", "users:delete", "tickets:view")
 
 async def add_limited_admin(desk: Desk) -> SignedInUser:
     """Add a user who can administer users and do little else."""
-    return await add_user_with_only(desk, *FEW)
+    return await add_user_with_permissions(desk, *FEW)
 
 
 CHANGES: list[tuple[str, str, Any]] = [
@@ -206,7 +206,7 @@ async def test_callers_cannot_give_permissions_that_they_lack(desk: Desk) -> Non
 
 
 async def test_a_customers_grants_count_when_the_role_changes(desk: Desk) -> None:
-    limited = await add_user_with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
+    limited = await add_user_with_permissions(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
     row = await add_user(desk, CUSTOMER, granted=["keys:delete"])
     assert_problem(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists()))
@@ -217,7 +217,7 @@ async def test_a_customers_grants_count_when_the_role_changes(desk: Desk) -> Non
 
 
 async def test_users_cannot_promote_themselves(desk: Desk) -> None:
-    limited = await add_user_with_only(desk, *FEW, role=ADMIN)
+    limited = await add_user_with_permissions(desk, *FEW, role=ADMIN)
     wide = await add_role(desk, *FEW, "keys:view")
     for method, path, body in (
         ("PATCH", "", {"role": "ADMIN"}),
@@ -270,7 +270,7 @@ STEWARD = (*FEW, "users:create", "roles:view", "roles:create", "roles:update", "
 
 
 async def test_an_admin_role_with_the_callers_permissions_cannot_be_created_or_assigned(desk: Desk) -> None:
-    steward = await add_user_with_only(desk, *STEWARD)
+    steward = await add_user_with_permissions(desk, *STEWARD)
     table = [row.model_dump(mode="json") for row in as_table(frozenset(STEWARD))]
     created = await steward.post("/roles", {"name": "Head steward", "role": "ADMIN", "permissions": table})
     assert_problem(created, 403, "privilege_escalation")
@@ -285,7 +285,7 @@ async def test_an_admin_role_with_the_callers_permissions_cannot_be_created_or_a
 
 async def test_denials_do_not_help_to_get_an_admin_role(desk: Desk) -> None:
     steward, colleague = (
-        await add_user_with_only(desk, *STEWARD),
+        await add_user_with_permissions(desk, *STEWARD),
         await add_user(desk, role_id=await add_role(desk, "tickets:view")),
     )
     rest = permission_lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
@@ -319,7 +319,7 @@ async def test_a_user_of_a_higher_role_kind_cannot_be_changed_whatever_their_per
 
 
 async def test_for_the_same_role_kind_permissions_decide(desk: Desk) -> None:
-    limited = await add_user_with_only(desk, *FEW, role=ADMIN)
+    limited = await add_user_with_permissions(desk, *FEW, role=ADMIN)
     row = await add_user(desk, role_id=await add_role(desk, "tickets:view"))
     above = await add_role(desk, "tickets:view", role=ADMIN)
     assert ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(above)}))["role"] == "ADMIN"
@@ -328,7 +328,7 @@ async def test_for_the_same_role_kind_permissions_decide(desk: Desk) -> None:
 
 async def test_users_cannot_take_a_role_with_permissions_that_were_granted_to_them(desk: Desk) -> None:
     wanted = {"webhooks:delete", *STEWARD}
-    keeper = await add_user_with_only(desk, *STEWARD)
+    keeper = await add_user_with_permissions(desk, *STEWARD)
     grant = permission_lists([permission_row("webhooks", "delete")])
     ok(await desk.admin.put(f"/users/{keeper.id}/permissions", grant))
     table = [row.model_dump(mode="json") for row in as_table(frozenset(wanted))]

@@ -10,7 +10,15 @@ from app.authentication.second_factor.codes import sealing_purpose
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.database.pool import Database
 from app.core.security.sealing import seal
-from tests.accounts.users_and_roles import ADMIN, CUSTOMER, ENGINEER, add_user_with_only, list_events, ok, read_row
+from tests.accounts.users_and_roles import (
+    ADMIN,
+    CUSTOMER,
+    ENGINEER,
+    add_user_with_permissions,
+    list_events,
+    ok,
+    read_row,
+)
 from tests.authentication.second_factor.authenticators import (
     ProtectedUser,
     create_protected_user,
@@ -115,7 +123,7 @@ async def test_an_admin_cannot_reset_their_own_second_factor(desk: Desk) -> None
 
 async def test_a_user_cannot_reset_the_second_factor_of_a_higher_ranking_user(desk: Desk) -> None:
     admin, customer = await create_protected_user(desk, ADMIN), await create_protected_user(desk, CUSTOMER)
-    editor = await add_user_with_only(desk, "users:update", role=ENGINEER)
+    editor = await add_user_with_permissions(desk, "users:update", role=ENGINEER)
     assert_problem(await editor.delete(path_of(admin)), 403, "privilege_escalation")
     assert_problem(await customer.user.delete(path_of(admin)), 403, "permission_required")
     assert (await read_row(desk, admin.user.id)).second_factor

@@ -39,7 +39,7 @@ async def test_every_hostile_token_is_a_401(api: Api) -> None:
             ), wrong
 
 
-async def test_an_oversized_token_is_refused_unread(api: Api) -> None:
+async def test_an_oversized_token_is_refused_before_it_is_parsed(api: Api) -> None:
     assert_problem(await api.http.get("/me", headers=bearer("a" * 40_000)), 431, "headers_too_large")
 
 
@@ -106,7 +106,7 @@ async def revoke_secret(database: Database, org_id: UUID) -> None:
 
 async def test_revoked_access_ends_within_five_seconds(api: Api, database: Database) -> None:
     assert LIFETIME <= 5
-    # Organisations that are no sandbox are cached, so this would fail if the lifetime were longer.
+    # Credentials are cached only outside sandboxes, so this would fail if the lifetime were longer.
     one, two, three = [await create_desk(api, database, sandbox=False) for _ in range(3)]
     suspended, erased = await one.another_admin("sue@growfin.test"), await one.another_admin("eve@growfin.test")
     untouched = one.admin

@@ -18,7 +18,7 @@ from app.core.security.access_tokens import read_access_token
 from app.core.security.password_hashing import MAX_RUNNING_HASHES, MAX_WAITING_HASHES
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
-from tests.core.security.test_password_hashing import Gate
+from tests.core.security.test_password_hashing import BlockingWork
 from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import account_of, change_password, create_user, finish_sign_in, unique_email
@@ -228,7 +228,7 @@ async def test_a_sign_in_does_not_change_the_credential(api: Api, desk: Desk) ->
 
 
 async def test_a_sign_in_is_refused_while_too_many_are_waiting(api: Api, desk: Desk) -> None:
-    gate = Gate()
+    gate = BlockingWork()
     tasks = [
         asyncio.create_task(password_hashing._threads.run(gate.work))
         for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)

@@ -21,7 +21,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 async def service(server: TestServer, issuer: str) -> AsyncIterator[Service]:
-    async with running_service(server, mock=issuer, twin=issuer) as running:
+    async with running_service(server, mock=issuer, twin=issuer) as running:  # two names of the same provider
         yield running
 
 
@@ -32,5 +32,5 @@ def browser(service: Service, desk: Desk) -> Browser:
 
 @pytest.fixture
 async def sub(issuer: str) -> str:
-    """An account at the provider with a verified e-mail."""
+    """The `sub` of an account at the provider with a verified e-mail."""
     return await create_provider_account(issuer, given_name="Mia", family_name="Stone")

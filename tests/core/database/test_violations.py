@@ -54,7 +54,7 @@ async def add_book(db: AsyncSession, title: str, isbn: str, shelf: str = "fictio
     await db.execute(text("INSERT INTO books VALUES (:title, :isbn, :shelf)"), book)
 
 
-async def test_a_violation_raises_the_error(db: AsyncSession) -> None:
+async def test_a_violation_raises_the_given_error(db: AsyncSession) -> None:
     with pytest.raises(TitleTaken), raise_on_violation(TitleTaken):
         await add_book(db, "Emma", "2")
 
@@ -91,7 +91,7 @@ async def test_a_violation_of_another_constraint_passes_unchanged(db: AsyncSessi
     assert get_sqlstate(caught.value) == UNIQUE_VIOLATION
 
 
-async def test_every_error_of_the_database_has_its_sqlstate(db: AsyncSession) -> None:
+async def test_errors_other_than_violations_have_a_sqlstate(db: AsyncSession) -> None:
     with pytest.raises(exc.DBAPIError) as caught:
         await db.execute(text("SELECT 1 / 0"))
     assert get_sqlstate(caught.value) == "22012"

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels, Outcome, Result
-from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.deliveries import decide_outcome
 from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL
@@ -44,7 +44,7 @@ async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message
 ) -> None:
     """The worker is killed after the mail server accepted the mail and before the outcome is recorded.
 
-    This is the only case of a second copy.
+    A mail is sent twice only in this case.
     """
     org_id = await queue_mails(pool, "mia@customer.example")
     (claim,) = await delivery_claims.claim_deliveries(pool, org_id, channels)
@@ -70,7 +70,7 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
     await delivery_claims.record_attempts(
-        pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
+        pool, org_id, [decide_outcome(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
     )
 
     row = await read_single_delivery(pool, org_id)
@@ -133,7 +133,7 @@ async def test_a_stopping_worker_releases_deliveries_that_it_has_not_sent(
 async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    """Sent mails are not sent again, and the remaining mails do not wait for the end of the lease."""
+    """Sent mails are not sent again. The others, but for the one being sent, do not wait for the end of the lease."""
     org_id = await queue_mails(pool, *make_addresses(10))
     delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
     while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must notice it within one iteration of the event loop

@@ -12,7 +12,7 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import delivery_claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.deliveries import decide_outcome
 from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
@@ -89,7 +89,7 @@ async def record_statements_of_a_batch(database: Database, org_id: UUID) -> list
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
         outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
         attempts = [
-            finish_attempt(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
+            decide_outcome(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
         ]
         await delivery_claims.record_attempts(database, org_id, attempts)
         await delivery_claims.release_deliveries(database, org_id, claimed[len(attempts) :])

@@ -53,7 +53,7 @@ async def test_unusual_passwords_match_no_hash_without_an_error(password: str) -
     assert await match_hashes(password, []) == set()
 
 
-class Gate:
+class BlockingWork:
     """Work that lasts until `opened` is set."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Gate:
 
 
 async def test_hashing_runs_two_at_once_in_threads_and_refuses_calls_over_the_limit() -> None:
-    gate = Gate()
+    gate = BlockingWork()
     tasks = [
         asyncio.create_task(password_hashing._threads.run(gate.work))
         for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)
@@ -94,7 +94,7 @@ async def test_hashing_runs_two_at_once_in_threads_and_refuses_calls_over_the_li
 
 
 async def test_a_cancelled_call_frees_its_place() -> None:
-    gate = Gate()
+    gate = BlockingWork()
     tasks = [
         asyncio.create_task(password_hashing._threads.run(gate.work))
         for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)

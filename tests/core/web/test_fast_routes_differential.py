@@ -69,9 +69,9 @@ IDS = [
 BODIES: dict[str, object] = {
     "unknown field": {**TICKET, "colour": "red"},
     "unknown fields and a wrong one": {**TICKET, "colour": "red", "size": 1, "title": 5},
-    "name of Python": {**TICKET, "added_by": EMAIL},
+    "snake_case name": {**TICKET, "added_by": EMAIL},
     "names of the first clients": OLD_TICKET,
-    "both names alike": {**TICKET, "addedBy": EMAIL},
+    "both names, same value": {**TICKET, "addedBy": EMAIL},
     "both names, in another case": {**TICKET, "addedBy": EMAIL.upper()},
     "both names, which differ": {**TICKET, "addedBy": "bob@customer.example"},
     "both names, the old one first": {**OLD_TICKET, "addedBy": "bob@customer.example", "requester": {"email": EMAIL}},
@@ -98,7 +98,7 @@ BODIES: dict[str, object] = {
     "wrong secret": {**TICKET, "secret": UNKNOWN_SECRET_KEY},
     "secret of another type": {**TICKET, "secret": 5},
     "nested": {**TICKET, "title": {"title": {"title": "x"}}},
-    "list of it": [TICKET],
+    "a list of tickets": [TICKET],
 }
 RAW_BODIES: dict[str, bytes] = {
     **HOSTILE_BODIES,

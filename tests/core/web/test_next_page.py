@@ -26,11 +26,11 @@ async def test_following_the_links_reads_the_whole_list(api: Api, desk: Desk) ->
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
     assert len(LISTS) == 7
-    for path in LISTS:
-        address = path.format(id=ticket["id"])
-        whole = (await desk.admin.get(address)).json()["items"]
+    for template in LISTS:
+        path = template.format(id=ticket["id"])
+        whole = (await desk.admin.get(path)).json()["items"]
         assert len(whole) >= 2, path
-        found, following, pages = [], f"{address}?limit=1", 0
+        found, following, pages = [], f"{path}?limit=1", 0
         while following:
             answer = await api.http.get(following, headers=desk.admin.headers)
             assert answer.status_code == 200, answer.text

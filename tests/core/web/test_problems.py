@@ -58,7 +58,7 @@ class TestFieldNames:
         answer = await http.post("/orders", json=body)
         assert [error["field"] for error in answer.json()["errors"]] == wrong
 
-    async def test_malformed_json_has_no_fields(self, http: httpx.AsyncClient) -> None:
+    async def test_an_error_about_malformed_json_names_no_field(self, http: httpx.AsyncClient) -> None:
         answer = await http.post("/orders", content=b'{"orderLines": [', headers={"Content-Type": "application/json"})
         assert answer.json()["errors"] == [
             {"field": "", "message": "The body is not valid JSON: unexpected end of data, at character 17."}

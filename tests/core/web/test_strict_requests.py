@@ -175,8 +175,8 @@ class TestAllFaultsInOneResponse:
         ]
         assert details == [
             "colour: There is no such parameter.",
-            "colour: There is no such parameter. There is 1 more fault: see errors.",
-            "colour: There is no such parameter. There are 2 more faults: see errors.",
+            "colour: There is no such parameter. There is 1 more error: see `errors`.",
+            "colour: There is no such parameter. There are 2 more errors: see `errors`.",
         ]
 
     @pytest.mark.parametrize(

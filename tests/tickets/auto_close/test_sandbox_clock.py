@@ -19,7 +19,7 @@ from app.organisations.queries import get_tenant
 from app.tickets.models import Ticket, TicketStatus
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
-    assert_events_are_numbered_densely,
+    assert_events_are_numbered_without_gaps,
     insert_many,
     insert_timers,
     parse_time,
@@ -48,7 +48,7 @@ async def open_and_respond(desk: Desk, **fields: Any) -> JSON:
     return ticket
 
 
-async def test_the_reminder_and_the_close_each_have_their_own_time(desk: Desk) -> None:
+async def test_reminding_and_closing_happen_at_their_due_times(desk: Desk) -> None:
     ticket = await open_and_respond(desk)
 
     advanced = await advance(desk, days=40)
@@ -110,7 +110,7 @@ async def test_a_later_reply_closes_the_ticket_later(desk: Desk) -> None:
     assert closes == [second["id"], third["id"], first["id"]]
     assert [one["dueAt"] for one in fired] == sorted(one["dueAt"] for one in fired)
     assert [one["kind"] for one in fired] == ["AUTO_CLOSE_REMINDER"] * 3 + ["AUTO_CLOSE"] * 3
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_history(desk: Desk) -> None:
@@ -162,7 +162,7 @@ async def test_three_hundred_tickets_close_in_one_advance(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         conditions = (Ticket.org_id == desk.id, Ticket.status == TicketStatus.CLOSED, Ticket.closed_at == closes_at)
         assert await db.scalar(select(func.count()).where(*conditions)) == 300
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 async def test_more_tickets_than_a_batch_close_in_one_advance(desk: Desk) -> None:
@@ -179,16 +179,16 @@ async def test_more_tickets_than_a_batch_close_in_one_advance(desk: Desk) -> Non
 async def test_a_reply_waits_while_the_clock_is_moved(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     async with database.session(desk.id) as db:
-        organisation = await get_tenant(db, desk.id)
-        await organisations.advance_clock(db, organisation, SYSTEM, timedelta(days=10), wiring.TICKET_TIMERS)
+        tenant = await get_tenant(db, desk.id)
+        await organisations.advance_clock(db, tenant, SYSTEM, timedelta(days=10), wiring.TICKET_TIMERS)
         responding = asyncio.create_task(desk.respond(ticket))
         await asyncio.sleep(0.2)
     response = await responding
 
     responded_ticket, due = response["ticket"], await read_ticket_timers(desk, ticket)
     async with database.session(desk.id) as db:
-        advanced = await get_tenant(db, desk.id)
-    assert advanced.organisation_time(due["AUTO_CLOSE"]) == parse_time(responded_ticket["autoCloseAt"])
+        advanced_tenant = await get_tenant(db, desk.id)
+    assert advanced_tenant.organisation_time(due["AUTO_CLOSE"]) == parse_time(responded_ticket["autoCloseAt"])
     assert parse_time(responded_ticket["respondedAt"]) > real_now() + timedelta(days=9)
 
 
@@ -203,25 +203,25 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
     assert {response.status_code for response in done[len(replies) :]} == {200}
     await run_due_timers(database)
     async with database.session(desk.id) as db:
-        clock = await get_tenant(db, desk.id)
-    assert clock.clock_offset == timedelta(days=48)
+        tenant = await get_tenant(db, desk.id)
+    assert tenant.clock_offset == timedelta(days=48)
     for ticket in tickets:
         read, due = await desk.read(ticket), await read_ticket_timers(desk, ticket)
         if read["status"] == "RESPONDED":
-            assert clock.organisation_time(due["AUTO_CLOSE"]) == parse_time(read["autoCloseAt"])
-            assert parse_time(read["autoCloseAt"]) > clock.now()
+            assert tenant.organisation_time(due["AUTO_CLOSE"]) == parse_time(read["autoCloseAt"])
+            assert parse_time(read["autoCloseAt"]) > tenant.now()
         else:
             assert (read["status"], due) == ("CLOSED", {})
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -> None:
-    real = await create_desk(api, database, sandbox=False)
-    ticket = await open_and_respond(real)
-    events, due = await read_event_numbers(real), await read_ticket_timers(real, ticket)
+    production_desk = await create_desk(api, database, sandbox=False)
+    ticket = await open_and_respond(production_desk)
+    events, due = await read_event_numbers(production_desk), await read_ticket_timers(production_desk, ticket)
 
-    response = await real.admin.post("/org/clock/advance", {"days": 30})
+    response = await production_desk.admin.post("/org/clock/advance", {"days": 30})
 
     assert (response.status_code, response.json()["code"]) == (403, "not_a_sandbox")
-    assert await read_event_numbers(real) == events
-    assert await read_ticket_timers(real, ticket) == due
+    assert await read_event_numbers(production_desk) == events
+    assert await read_ticket_timers(production_desk, ticket) == due

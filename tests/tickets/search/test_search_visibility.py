@@ -13,7 +13,7 @@ from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from tests.accounts.users_and_roles import add_user_with_only
+from tests.accounts.users_and_roles import add_user_with_permissions
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
 from tests.tickets.rows import insert_many
@@ -183,8 +183,8 @@ async def ticket_with_reply(desk: Desk) -> JSON:
 
 
 async def test_a_user_who_cannot_see_replies_cannot_search_them(desk: Desk, ticket_with_reply: JSON) -> None:
-    without_replies = await add_user_with_only(desk, "tickets:view")
-    with_replies = await add_user_with_only(desk, "tickets:view", "comments:view")
+    without_replies = await add_user_with_permissions(desk, "tickets:view")
+    with_replies = await add_user_with_permissions(desk, "tickets:view", "comments:view")
     assert (await without_replies.get(f"/tickets/{ticket_with_reply['id']}")).json()["comments"] == []
 
     for sort in ("-createdAt", "createdAt"):
@@ -200,8 +200,8 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
     for _ in range(2):
         await open_indexed(desk)
     with_replies, without_replies = (
-        await add_user_with_only(desk, "tickets:view", "comments:view"),
-        await add_user_with_only(desk, "tickets:view"),
+        await add_user_with_permissions(desk, "tickets:view", "comments:view"),
+        await add_user_with_permissions(desk, "tickets:view"),
     )
     cursor = (await list_tickets(with_replies, q="broke", limit=1)).json()["nextCursor"]
 
@@ -246,6 +246,8 @@ async def test_searching_requires_the_permission_to_list(desk: Desk) -> None:
     await open_indexed(desk)
 
     assert_problem(
-        await list_tickets(await add_user_with_only(desk, "comments:view"), q="broke"), 403, "permission_required"
+        await list_tickets(await add_user_with_permissions(desk, "comments:view"), q="broke"),
+        403,
+        "permission_required",
     )
     assert_problem(await desk.api.http.get("/tickets", params={"q": "broke"}), 401, "missing_credential")

@@ -13,7 +13,7 @@ from app.core.database.pool import Database
 from app.tickets.models import Ticket
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
-    assert_events_are_numbered_densely,
+    assert_events_are_numbered_without_gaps,
     insert_many,
     pass_time,
     run_due_timers,
@@ -60,20 +60,20 @@ async def test_the_tickets_of_an_erased_requester_stay_without_the_address(desk:
     erased_email = await erase(desk, mia)
 
     for ticket in (own, by_product):
-        read, then = await desk.read(ticket), before[ticket["id"]]
-        assert read == then | {
+        after, former = await desk.read(ticket), before[ticket["id"]]
+        assert after == former | {
             "requester": {"email": erased_email, "userId": str(mia.id)},
             "addedBy": erased_email,
-            "version": then["version"] + 1,
-            "updatedAt": read["updatedAt"],
+            "version": former["version"] + 1,
+            "updatedAt": after["updatedAt"],
         }
         last = (await desk.history(ticket))[-1]
         assert (last["type"], last["data"]) == ("ticket.updated", {"changes": {"requester": {}}})
-        said = await read_all_responses_about(desk, ticket)
-        assert mia.email not in said
-        assert "Moreau" not in said
+        responses = await read_all_responses_about(desk, ticket)
+        assert mia.email not in responses
+        assert "Moreau" not in responses  # the last name that `add_customer` gives
     assert await desk.read(leos) == leos | {"comments": []}
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 async def test_no_event_contains_the_address(desk: Desk, database: Database) -> None:
@@ -100,7 +100,7 @@ async def test_previous_addresses_of_the_requester_are_erased(desk: Desk) -> Non
 
 async def test_a_verified_address_is_erased_from_tickets_that_were_never_linked(desk: Desk) -> None:
     mia = await add_customer(desk, MIA)
-    await change_row(desk, mia, status="SUSPENDED")
+    await change_row(desk, mia, status="SUSPENDED")  # so that the ticket is not linked to the account
     ticket = await desk.open()
     assert ticket["requester"]["userId"] is None
 
@@ -111,10 +111,10 @@ async def test_a_verified_address_is_erased_from_tickets_that_were_never_linked(
 
 
 async def test_an_unverified_address_stays_in_tickets_that_were_never_linked(desk: Desk) -> None:
-    sly = await add_customer(desk, MIA, verified=False)
-    unlinked, own = await desk.open(), (await sly.post("/tickets", TEXTS)).json()
+    impostor = await add_customer(desk, MIA, verified=False)
+    unlinked, own = await desk.open(), (await impostor.post("/tickets", TEXTS)).json()
 
-    erased_email = await erase(desk, sly)
+    erased_email = await erase(desk, impostor)
 
     assert await desk.read(unlinked) == unlinked | {"comments": []}
     assert (await desk.read(own))["requester"]["email"] == erased_email
@@ -143,7 +143,7 @@ async def test_comments_of_erased_staff_stay_without_a_name(desk: Desk) -> None:
     assert engineer.email not in await read_all_responses_about(desk, ticket)
 
 
-async def test_a_ticket_opened_after_the_erasure_has_no_account(desk: Desk) -> None:
+async def test_a_ticket_opened_after_the_erasure_is_not_linked_to_an_account(desk: Desk) -> None:
     mia = await add_customer(desk, MIA)
     await erase(desk, mia)
 
@@ -163,7 +163,7 @@ async def test_opening_and_erasing_concurrently_leaves_no_address(desk: Desk, da
 
         assert {answer.status_code for answer in answers if not isinstance(answer, str)} <= {201, 401}
         assert await count(desk, Ticket.requester_email == mia.email) == 0
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 async def test_more_than_a_thousand_tickets_are_erased_in_batches(desk: Desk, database: Database) -> None:
@@ -180,5 +180,5 @@ async def test_more_than_a_thousand_tickets_are_erased_in_batches(desk: Desk, da
     await run_due_timers(database)
 
     assert await count(desk, Ticket.requester_email == erased_email) == 1_300
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
     await skip_work(desk)

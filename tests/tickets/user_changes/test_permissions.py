@@ -19,7 +19,7 @@ from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.rows import (
-    assert_events_are_numbered_densely,
+    assert_events_are_numbered_without_gaps,
     count_by_assignee,
     list_waiting,
     read_ticket_timers,
@@ -226,7 +226,7 @@ async def test_unfinished_tickets_are_reassigned_to_others(
     assert (await desk.read(closed))["assigneeId"] == str(bo.id)
     await run_due_timers(database)
     assert await count_by_assignee(desk) == {desk.admin.id: 2, bo.id: 1}
-    await assert_events_are_numbered_densely(desk)
+    await assert_events_are_numbered_without_gaps(desk)
 
 
 @each_way_of_losing_permissions
