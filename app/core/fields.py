@@ -22,7 +22,6 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
-    StrictInt,
     StringConstraints,
     WithJsonSchema,
 )
@@ -134,8 +133,8 @@ def _restore_large_integer(value: object) -> object:
     return int(cast("float", value)) if is_large else value
 
 
-# A whole number of any size, so that the error for a number that is too large names the field's bounds.
-WholeNumber = Annotated[StrictInt, BeforeValidator(_restore_large_integer)]
+# For a bounded `StrictInt`, after its bounds: the error for a number that is too large then names them.
+OF_ANY_SIZE = BeforeValidator(_restore_large_integer)
 
 
 def _require_visible(value: str) -> str:

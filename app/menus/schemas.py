@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StrictInt, StringConstraints
 
 from app.access.callers import Principal
 from app.access.user_permissions import Action, Resource
 from app.accounts.users.fields import Designation
-from app.core.fields import EXAMPLE_ID, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt, WholeNumber, clean_line
+from app.core.fields import EXAMPLE_ID, OF_ANY_SIZE, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt, clean_line
 from app.core.web.paging import CountedPage
 from app.menus import models
 from app.menus.rules import MAX_POSITION, MenuNode, validate_url
@@ -33,7 +33,7 @@ def _drop_duplicates(ids: list[UUID]) -> list[UUID]:
 
 
 Ids = Annotated[list[UUID], Field(max_length=MAX_HIDDEN), AfterValidator(_drop_duplicates)]
-Position = Annotated[WholeNumber, Field(ge=0, le=MAX_POSITION)]
+Position = Annotated[StrictInt, Field(ge=0, le=MAX_POSITION), OF_ANY_SIZE]
 
 _ID = Field(description="The entry's id.", examples=[EXAMPLE_ID])
 _NAME = Field(description="The text of the entry.", examples=["Tickets"])

@@ -9,12 +9,22 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self, cast, get_args
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints, model_validator
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
 from app.core.fields import (
     EXAMPLE_ID,
+    OF_ANY_SIZE,
     CreatedAt,
     Domain,
     Email,
@@ -23,7 +33,6 @@ from app.core.fields import (
     ResponseModel,
     TimeZone,
     UtcTimestamp,
-    WholeNumber,
     clean_line,
 )
 from app.organisations import models
@@ -72,6 +81,7 @@ _ID = Field(description="The organisation's id.", examples=[EXAMPLE_ID])
 _NAME = Field(description="The organisation's name.", examples=["Growfin"])
 _DOMAIN = Field(description="The organisation's domain, in lower case and IDNA form.", examples=["growfin.com"])
 _SANDBOX = Field(description="Whether the organisation's clock can be moved forward, to try out what takes days.")
+_AutoCloseDays = Annotated[StrictInt, Field(ge=1, le=365), OF_ANY_SIZE]
 _AUTO_CLOSE_DAYS = Field(
     description="How many days after a reply a ticket closes automatically. A change applies to later replies.",
     examples=[30],
@@ -164,7 +174,7 @@ class OrganisationUpdate(RequestModel):
     """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
     name: Annotated[Name | MISSING, _NAME] = MISSING
-    auto_close_days: Annotated[WholeNumber | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
+    auto_close_days: Annotated[_AutoCloseDays | MISSING, _AUTO_CLOSE_DAYS] = MISSING
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
@@ -185,9 +195,11 @@ class OrganisationUpdate(RequestModel):
 class ClockAdvance(RequestModel):
     """How far to move a sandbox's clock forward: the sum of the three, more than zero and at most 400 days."""
 
-    days: Annotated[WholeNumber, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
-    hours: Annotated[WholeNumber, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
-    seconds: Annotated[WholeNumber, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
+    days: Annotated[StrictInt, Field(ge=0, le=400, description="Days to move.", examples=[30]), OF_ANY_SIZE] = 0
+    hours: Annotated[StrictInt, Field(ge=0, le=9_600, description="Hours to move, added to the days."), OF_ANY_SIZE] = 0
+    seconds: Annotated[
+        StrictInt, Field(ge=0, le=34_560_000, description="Seconds to move, added to both."), OF_ANY_SIZE
+    ] = 0
 
     @model_validator(mode="after")
     def _check_total(self) -> Self:
