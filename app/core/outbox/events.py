@@ -161,22 +161,20 @@ class Event:
         event = found(at=row.created_at, actor=actor, **values)
         return Recorded(org_id=row.org_id, seq=row.seq, id=row.id, event=event)
 
-    # The next two methods are for SQL statements that write events themselves.
-
     @classmethod
     def get_stored_name(cls, name: str) -> str:
         """Return the name of a field in the stored data."""
         return _get_shape(cls).stored[name]
 
     @classmethod
-    def dump_json_without(cls, *left_out: str, **values: Any) -> str:
-        """Return the stored data as JSON, without the fields in `left_out`, which only the statement knows.
+    def dump_json(cls, **values: Any) -> str:
+        """Return the stored data as JSON, for a statement that writes many events with the same data.
 
         Raises:
-            TypeError: a field is neither given nor left out, or the class does not have it.
+            TypeError: a field is missing, or the class does not have it.
         """
         shape = _get_shape(cls)
-        if difference := shape.stored.keys() ^ {*left_out, *values}:
+        if difference := shape.stored.keys() ^ {*values}:
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(difference))}")
         return orjson.dumps(shape.dump(values)).decode()
 

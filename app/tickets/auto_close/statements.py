@@ -79,7 +79,7 @@ CLOSE = text(
     bindparam("actor_type", SYSTEM.type.value, type_=Text),
     bindparam(
         "data",
-        TicketStatusChanged.dump_json_without(
+        TicketStatusChanged.dump_json(
             from_status=TicketStatus.RESPONDED, to_status=TicketStatus.CLOSED, reason=AUTO_CLOSE
         ),
         type_=Text,

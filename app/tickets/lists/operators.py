@@ -79,9 +79,10 @@ class HasAssignee(TicketOperator):
             conditions.append(_is_any_of("assignee_id", ids, parameters, "uuid"))
         if len(emails) == 1:
             email = parameters.add(emails[0])
-            conditions.append(f"t.assignee_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608
+            conditions.append(f"t.assignee_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608 - the name of a parameter
         elif emails:
-            assignees_sql = f"SELECT id FROM users WHERE org_id = $1 AND email = ANY({parameters.add(emails)}::text[])"  # noqa: S608
+            email = f"ANY({parameters.add(emails)}::text[])"
+            assignees_sql = f"SELECT id FROM users WHERE org_id = $1 AND email = {email}"  # noqa: S608 - as above
             conditions.append(f"t.assignee_id = ANY(ARRAY({assignees_sql}))")
         if NONE in values:
             conditions.append("t.assignee_id IS NULL")
