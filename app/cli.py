@@ -84,10 +84,14 @@ def _complete_settings(settings: Settings, address: Address) -> Settings:
     return settings.model_copy(update={"database_url": address.service_url, "secret_key": key})
 
 
-def _migrate(settings: Settings, owner_url: str) -> None:
+def _migrate(settings: Settings, owner_url: str) -> bool:
+    """Migrate, and return whether the schema is now that of this version. A newer version's schema is left as it is."""
     assert settings.database_url is not None
     try:
         migrations.migrate(owner_url, make_url(settings.database_url).username)
+    except migrations.NewerSchema:
+        sys.stderr.write("tessera: the database has the schema of a newer version: nothing to migrate\n")
+        return False
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except DBAPIError as error:
@@ -95,7 +99,7 @@ def _migrate(settings: Settings, owner_url: str) -> None:
             raise
         reason = str(error.orig).partition("\n")[0]
     else:
-        return
+        return True
     raise InvalidSettings(f"DATABASE_URL, MIGRATIONS_DATABASE_URL: the database cannot be reached ({reason})")
 
 
@@ -114,9 +118,9 @@ def serve(
         suppress(KeyboardInterrupt),
     ):
         _check_channels_and_limiter(complete_settings)
-        if migrate or settings.database_url is None:
-            _migrate(complete_settings, owner_url)
-        is_ready = settings.database_url is None or _check_database(settings.database_url)
+        is_embedded = settings.database_url is None
+        is_migrated = (migrate or is_embedded) and _migrate(complete_settings, owner_url)
+        is_ready = (is_embedded and is_migrated) or _check_database(complete_settings.database_url)
         _serve(complete_settings, listener, is_ready=is_ready)
 
 
@@ -139,7 +143,7 @@ def _check_channels_and_limiter(settings: Settings) -> None:
         raise InvalidSettings(f"REDIS_URL: it cannot be used ({type(error).__name__})") from None
 
 
-def _check_database(url: str) -> bool:
+def _check_database(url: str | None) -> bool:
     """Report the problems of the database, and return whether requests can be served.
 
     The service starts in any case, since an operator may correct the database meanwhile.
@@ -147,6 +151,7 @@ def _check_database(url: str) -> bool:
     from app import models as _models  # noqa: F401 - the tables that the checks expect
     from app.operations.doctor import check_database
 
+    assert url is not None
     failed = {finding.check: finding.detail for finding in asyncio.run(check_database(url)) if not finding.is_ok}
     # If the database is unavailable, the other findings only repeat that.
     for check in ["database"] if "database" in failed else failed:
@@ -260,8 +265,9 @@ def worker() -> None:
 def migrate() -> None:
     """Migrate the database to this version's schema, as the role of MIGRATIONS_DATABASE_URL."""
     with _database(_load_settings()) as (complete_settings, owner_url):
-        _migrate(complete_settings, owner_url)
-    sys.stdout.write("The database is up to date.\n")
+        is_migrated = _migrate(complete_settings, owner_url)
+    if is_migrated:
+        sys.stdout.write("The database is up to date.\n")
 
 
 @cli.command()

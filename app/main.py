@@ -194,6 +194,6 @@ def _build_services(settings: Settings) -> ProcessServices:
         subscribers=wiring.SUBSCRIBERS,
         providers=Providers(settings.oidc_providers),
         probe=wiring.make_database(settings, pool_size=1),
-        schema_revision=find_head_revision(),
+        revision=find_head_revision(),
         gauges=Gauges(database),
     )

@@ -9,6 +9,7 @@ from app.accounts.users import models as users
 from app.authentication.second_factor import models as second_factor
 from app.authentication.sessions import models as sessions
 from app.authentication.social import models as social
+from app.core.database import revisions
 from app.core.database.base import Base
 from app.core.outbox import models as outbox
 from app.menus import models as menus
@@ -29,6 +30,7 @@ __all__ = [
     "organisations",
     "outbox",
     "pictures",
+    "revisions",
     "roles",
     "second_factor",
     "sessions",

@@ -7,17 +7,19 @@ import time
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, inspect, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import load_settings
 from app.core.database.base import TextEnum
 from app.core.database.citus import distribute_all
+from app.core.database.revisions import SupportedRevision, write_supported_revisions
 from app.models import Base
 
 # Serialises concurrent migrations; the number is arbitrary.
 ADVISORY_LOCK = 8_377_327_225
 LOCK_POLL_INTERVAL = 0.1  # seconds
+READ_ONLY = ("alembic_version", SupportedRevision.__tablename__)
 
 
 def _url() -> str:
@@ -49,6 +51,7 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    write_supported_revisions(connection, context.script, context.get_context().get_current_revision())
     distribute_all(connection)
     _grant(connection, context.config.attributes.get("service_role"))
     connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
@@ -61,12 +64,13 @@ def _render_item(kind: str, item: object, _context: object) -> str | Literal[Fal
 
 
 def _grant(connection: Connection, service_role: str | None) -> None:
-    """Let the service's role read and write all tables, but only read `alembic_version`; the owner needs no grant."""
+    """Let the service's role write all tables except those about migrations. If it is the owner, it needs no grant."""
     if service_role and service_role != connection.scalar(text("SELECT current_user")):
         role = connection.dialect.identifier_preparer.quote(service_role)
         connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"))
-        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}"))
+        for table in filter(inspect(connection).has_table, READ_ONLY):
+            connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}"))
         connection.commit()
 
 

@@ -110,6 +110,10 @@ async def test_migrate_updates_an_empty_database_and_is_idempotent(
         assert await superuser.fetchval("SELECT count(*) FROM alembic_version") == 1
         assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
         assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")
+        await superuser.execute("UPDATE alembic_version SET version_num = '9999'")
+    async with completed("migrate", **settings) as (code, program):
+        assert (code, program.out) == (0, [])
+        assert program.errors == ["tessera: the database has the schema of a newer version: nothing to migrate"]
 
 
 async def test_a_metrics_port_in_use_is_reported_in_one_line(server: TestServer) -> None:

@@ -22,11 +22,11 @@ from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import citus, migrations
 from app.core.database.base import TableKind, find_tables
 from app.core.database.pool import Database
+from app.core.database.revisions import is_supported, read_schema_revision
 from app.notifications.channel import make_email_channel
 from app.notifications.mime import to_one_line
 from app.notifications.smtp import Server
 from app.operations.distribution import find_distribution_problem
-from app.operations.queries import read_schema_revision
 
 MIN_POSTGRESQL_VERSION = 15
 MAX_CLOCK_SKEW = 2.0  # seconds
@@ -137,13 +137,15 @@ async def _check_role(db: AsyncSession) -> Finding:
 
 async def _check_migrations(db: AsyncSession) -> Finding:
     current, required = await read_schema_revision(db), migrations.find_head_revision()
-    if current != required:
+    if not await is_supported(db, required):
         return Finding(
             False,
             "migrations",
             f"the database is at {current or 'no revision'}, but this version requires {required}: run "
             "`tessera migrate`, or a newer version of Tessera if the database is ahead",
         )
+    if current != required:
+        return Finding(True, "migrations", f"at {current} of a newer version, which supports this one ({required})")
     return Finding(True, "migrations", f"at {current}, as this version requires")
 
 

@@ -54,11 +54,3 @@ async def count_parked_failures(db: AsyncSession, org_id: UUID) -> int:
 async def list_job_runs(db: AsyncSession) -> Sequence[JobRun]:
     """List the last run of every scheduled job, sorted by name."""
     return (await db.scalars(select(JobRun).order_by(JobRun.name))).all()
-
-
-async def read_schema_revision(db: AsyncSession) -> str | None:
-    """Return the database's migration revision; `None` if it was never migrated."""
-    if await db.scalar(text("SELECT to_regclass('alembic_version')::text")) is None:
-        return None
-    revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision

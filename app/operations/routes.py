@@ -17,6 +17,7 @@ from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.database.pool import NotMigrated
+from app.core.database.revisions import is_supported
 from app.core.errors import Unavailable
 from app.core.outbox import timers
 from app.core.web.openapi import responses
@@ -53,11 +54,11 @@ async def is_ready(request: Request) -> Health:
     try:
         # On a separate connection: requests that wait for connections do not make the service unready.
         async with services.probe.session(None) as db:
-            revision = await queries.read_schema_revision(db)
+            is_migrated = await is_supported(db, services.revision)
     except DBAPIError as error:  # such as a missing database or a wrong password: no request can be served
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
         raise Unavailable from error
-    if revision != services.schema_revision:
+    if not is_migrated:
         raise NotMigrated
     return Health()
 

@@ -15,9 +15,9 @@ class OperationsServices(Services):
 
     Attributes:
         probe: a pool with one connection, for readiness checks only.
-        schema_revision: the last migration of this version.
+        revision: the last migration of this version.
     """
 
     probe: Database
-    schema_revision: str | None
+    revision: str | None
     gauges: Gauges

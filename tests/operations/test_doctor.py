@@ -109,6 +109,23 @@ async def test_a_downgraded_database_must_be_migrated(deployment: Deployment) ->
     assert (await run_doctor(deployment))["migrations"].is_ok
 
 
+async def test_a_newer_schema_is_correct_if_it_supports_this_version(deployment: Deployment) -> None:
+    revision = find_head_revision()
+    await deployment.execute_as_owner("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        found = (await run_doctor(deployment))["migrations"]
+        await deployment.execute_as_owner(f"DELETE FROM supported_revisions WHERE revision = '{revision}'")
+        unsupported = await find_single_problem(deployment)
+    finally:
+        await deployment.execute_as_owner(
+            f"UPDATE alembic_version SET version_num = '{revision}'; "
+            f"INSERT INTO supported_revisions VALUES ('{revision}') ON CONFLICT DO NOTHING"
+        )
+
+    assert found == Finding(True, "migrations", f"at 9999 of a newer version, which supports this one ({revision})")
+    assert unsupported.startswith(f"migrations: the database is at 9999, but this version requires {revision}: run ")
+
+
 async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> None:
     await deployment.execute_as_superuser("CREATE DATABASE empty")
     assert deployment.settings.database_url is not None

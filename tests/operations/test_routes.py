@@ -81,7 +81,11 @@ async def test_health_needs_no_credential(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE alembic_version SET version_num = 'another'", "DELETE FROM alembic_version", "DROP TABLE alembic_version"],
+    [
+        "UPDATE supported_revisions SET revision = revision || 'x'",
+        "DELETE FROM supported_revisions",
+        "DROP TABLE supported_revisions",
+    ],
 )
 async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
     elsewhere: TestServer, statement: str

@@ -169,7 +169,7 @@ async def test_the_service_role_may_only_read_and_write_rows(scratch: TestServer
 
     names = {row["relname"] for row in rows}
     granted = {name: {row["privilege"] for row in rows if row["relname"] == name and row["granted"]} for name in names}
-    assert granted.pop(BOOKKEEPING) == {"SELECT"}
+    assert granted.pop(BOOKKEEPING) == granted.pop("supported_revisions") == {"SELECT"}
     assert granted
     assert all(privileges == {"SELECT", "INSERT", "UPDATE", "DELETE"} for privileges in granted.values())
     assert not may_create
@@ -244,3 +244,46 @@ def test_a_table_that_is_not_distributed_is_found() -> None:
     assert find_undistributed_tables(f'{notes}op.create_foreign_key()\ndistribute(op.get_bind(), "tags")\n') == [
         "notes"
     ]
+
+
+# --- versions that work with the schema ------------------------------------------------------------------------------
+
+REMOVALS = {"op.drop_table", "op.drop_column", "op.rename_table", "op.alter_column"}
+
+
+def lacks_oldest_supported(source: str) -> bool:
+    """Return whether a migration changes or removes what the previous version may need, and does not say who does."""
+    module = ast.parse(source)
+    (upgrade,) = (node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "upgrade")
+    names = [target.id for node in module.body if isinstance(node, ast.Assign)
+             for target in node.targets if isinstance(target, ast.Name)]  # fmt: skip
+    calls = {ast.unparse(node.func) for node in ast.walk(upgrade) if isinstance(node, ast.Call)}
+    return bool(calls & REMOVALS) and "oldest_supported" not in names
+
+
+def test_migrations_that_remove_something_name_the_oldest_version_that_does_without() -> None:
+    for path in sorted(SCRIPTS.glob("versions/*.py")):
+        assert not lacks_oldest_supported(path.read_text()), path.name
+
+
+@pytest.mark.parametrize("removal", sorted(REMOVALS))
+def test_a_migration_that_removes_something_silently_is_found(removal: str) -> None:
+    body = f'def upgrade() -> None:\n    {removal}("notes")\n'
+    assert lacks_oldest_supported(body)
+    assert not lacks_oldest_supported(f'oldest_supported = "0003"\n{body}')
+    assert not lacks_oldest_supported(f"def upgrade() -> None:\n    op.add_column()\n{body.replace('up', 'down')}")
+
+
+async def test_the_database_lists_the_versions_that_work_with_it_in_both_directions(empty: TestServer) -> None:
+    await up(empty)
+    assert await read_supported(empty) == list_revisions()[::-1]
+
+    await down(empty, "-1")
+    await up(empty)
+    assert await read_supported(empty) == list_revisions()[::-1]
+
+
+async def read_supported(server: TestServer) -> list[str]:
+    async with connected(server.owner_url) as connection:
+        rows = await connection.fetch("SELECT revision FROM supported_revisions ORDER BY revision")
+    return [row["revision"] for row in rows]

@@ -7,8 +7,14 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
 
 SCRIPTS = Path(__file__).parents[3] / "migrations"
+
+
+class NewerSchema(Exception):
+    """The database has the schema of a newer version, whose migrations this version does not have."""
 
 
 def migrate(owner_url: str, service_role: str | None = None) -> None:
@@ -17,8 +23,16 @@ def migrate(owner_url: str, service_role: str | None = None) -> None:
     Args:
         owner_url: the database, with the role that owns the tables.
         service_role: the role that the service connects with. If it is not the owner, it is granted what it needs.
+
+    Raises:
+        NewerSchema: The database is at a revision that this version does not have. Nothing was changed.
     """
-    command.upgrade(make_alembic_config(owner_url, service_role), "head")
+    try:
+        command.upgrade(make_alembic_config(owner_url, service_role), "head")
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            raise NewerSchema from error
+        raise
 
 
 def make_alembic_config(owner_url: str | None = None, service_role: str | None = None) -> Config:
