@@ -25,7 +25,6 @@ from app.core.database.migrations import migrate
 from app.core.embedded import start
 from tests.postgres import create_folder
 
-TESSERA = Path(sys.executable).with_name("tessera")
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 PASSWORD = "cobalt-heron-47-lamp"
 READY = "Tessera is ready"
@@ -164,13 +163,16 @@ class Program:
 
 @asynccontextmanager
 async def run_tessera(command: str, folder: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
-    """Run `tessera <command>` with exactly these settings; kill it at the end if it is still running."""
+    """Run `tessera <command>` with exactly these settings; kill it at the end if it is still running.
+
+    With the setting `pythonpath`, it is the command of the code in that folder.
+    """
     values = {"data_dir": folder / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - without a thread
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        TESSERA, command, *arguments,
+        sys.executable, "-c", "from app.cli import main; main()", command, *arguments,
         cwd=folder, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
