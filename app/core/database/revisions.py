@@ -28,14 +28,14 @@ def find_supported_revisions(scripts: ScriptDirectory, current: str) -> list[str
     """Return the revisions whose code works with the schema of `current`, the newest first.
 
     A migration that removes what earlier versions need names the oldest revision that does without it, as
-    `oldest_supported`. The list ends with that of the newest such migration.
+    `oldest_supported`. The list ends with the first of these.
     """
     supported = []
-    oldest: str | None = None
+    oldest = set()
     for script in scripts.walk_revisions("base", current):
         supported.append(script.revision)
-        oldest = oldest or getattr(script.module, "oldest_supported", None)
-        if script.revision == oldest:
+        oldest.add(getattr(script.module, "oldest_supported", None))
+        if script.revision in oldest:
             break
     return supported
 

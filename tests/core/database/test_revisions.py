@@ -10,14 +10,7 @@ from alembic.script import ScriptDirectory
 from app.core.database.revisions import find_supported_revisions
 
 # Each revision, with the `oldest_supported` that its migration names.
-CHAIN = {"0001": None, "0002": None, "0003": "0002", "0004": None, "0005": "0004", "0006": None}
-    "0001": None,
-    "0002": None,
-    "0003": "0002",
-    "0004": None,
-    "0005": "0004",
-    "0006": None,
-}  # with oldest_supported
+CHAIN = {"0001": None, "0002": None, "0003": "0002", "0004": None, "0005": "0004", "0006": "0002"}
 
 
 @pytest.fixture
