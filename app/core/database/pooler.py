@@ -1,0 +1,50 @@
+"""Connections through a pooler such as PgBouncer, which lends a connection of PostgreSQL for one transaction at a time.
+
+Nothing may be left behind on such a connection: the next transaction on it may be that of another process. Prepared
+statements therefore have no names. The driver prepares and executes them in two round trips, so that every statement
+must run in a transaction. Settings are set in each transaction, because PgBouncer refuses them when a client connects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+PROBLEM = "a pooler such as PgBouncer is between the service and PostgreSQL"
+REMEDY = "set DATABASE_POOLER=transaction, or let DATABASE_URL reach PostgreSQL directly"
+_UNSUPPORTED_PARAMETER = "unsupported startup parameter"
+# A statement that was prepared on another connection of the server, and one whose name is taken on this one.
+_UNKNOWN_STATEMENT, _DUPLICATE_STATEMENT = "26000", "42P05"
+_SERVER_PROCESS = text("SELECT pg_backend_pid()")
+
+
+def _get_no_name() -> str:
+    return ""
+
+
+# For `connect_args`: neither the driver nor SQLAlchemy keeps prepared statements, and none has a name.
+UNNAMED_STATEMENTS: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": _get_no_name,
+}
+
+
+def write_begin(settings: dict[str, str]) -> str:
+    """Write the statements that begin a transaction with these settings, for one round trip."""
+    return "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())])
+
+
+def is_behind_pooler(connection: Connection) -> bool:
+    """Return whether a pooler is between this connection and the server.
+
+    A pooler tells each client a process id of its own making, for the cancellation of statements.
+    """
+    driver: Any = connection.connection.driver_connection
+    return bool(connection.scalar(_SERVER_PROCESS) != driver.get_server_pid())
+
+
+def is_caused_by_pooler(sqlstate: str, error: Exception) -> bool:
+    """Return whether an error of the database comes from a pooler that the settings do not mention."""
+    return sqlstate in {_UNKNOWN_STATEMENT, _DUPLICATE_STATEMENT} or _UNSUPPORTED_PARAMETER in str(error)
