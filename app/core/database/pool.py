@@ -108,10 +108,6 @@ class Database:
         event.listen(sync, "rollback", _rollback)
         event.listen(sync.pool, "checkout", _reject_closed)
         event.listen(sync.pool, "reset", _end_transaction)
-        if transaction_pooler:
-            # SQLAlchemy queries the server when it connects. Put a transaction around that.
-            event.listen(sync.pool, "connect", _begin_setup, insert=True)
-            event.listen(sync.pool, "connect", _end_setup)
 
     @asynccontextmanager
     async def session(self, org_id: UUID | None) -> AsyncIterator[AsyncSession]:
@@ -251,11 +247,3 @@ def _reject_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy:
 def _end_transaction(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
     if state.asyncio_safe and _is_in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")
-
-
-def _begin_setup(dbapi: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    _execute(dbapi, "BEGIN")
-
-
-def _end_setup(dbapi: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    _execute(dbapi, "ROLLBACK")

@@ -1,8 +1,8 @@
 """Connections through a pooler such as PgBouncer, which lends a connection of PostgreSQL for one transaction at a time.
 
 Nothing may be left behind on such a connection: the next transaction on it may be that of another process. Prepared
-statements therefore have no names. The driver prepares and executes them in two round trips, so that every statement
-must run in a transaction. Settings are set in each transaction, because PgBouncer refuses them when a client connects.
+statements therefore have no names. Each is prepared anew whenever it is executed, which the pooler does not separate.
+Settings are set in each transaction, because PgBouncer refuses them from a client that connects.
 """
 
 from __future__ import annotations
