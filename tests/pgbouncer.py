@@ -71,7 +71,9 @@ class PgBouncer:
         assert PGBOUNCER is not None
         # As the server's system user: it refuses to be root, and only that user may enter the folder of the socket.
         owner = self.socket_folder.stat()
-        user: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        user: dict[str, Any] = (
+            {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [PGBOUNCER, self.folder / "pgbouncer.ini"], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
