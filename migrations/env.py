@@ -74,7 +74,8 @@ def _grant(connection: Connection, service_role: str | None) -> None:
 
 
 async def _connect_and_migrate() -> None:
-    engine = create_async_engine(_url(), poolclass=pool.NullPool, connect_args=pooler.UNNAMED_STATEMENTS)
+    connect_args = {"connection_class": pooler.UnnamedStatements}  # so that a pooler can be found
+    engine = create_async_engine(_url(), poolclass=pool.NullPool, connect_args=connect_args)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_migrate)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -86,7 +87,7 @@ async def test_organisations_work_on_tickets_at_the_same_time(deployment: Deploy
         assert await eventually(lambda: deployment.has_sent_mails(2 * ORGANISATIONS * TICKETS), within=60)
         for client, name, own in zip(clients, "abc", tickets, strict=True):
             assert await client.numbers() == list(range(1, TICKETS + 1))
-            assert await eventually(lambda client=client, name=name: finds(client, f"broke{name}", TICKETS), within=20)
+            assert await eventually(partial(finds, client, f"broke{name}", TICKETS), within=20)
             for other in {*"abc"} - {name}:
                 assert await finds(client, f"broke{other}", 0)
             stranger = tickets["abc".index(name) - 1][0]

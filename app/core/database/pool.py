@@ -99,7 +99,7 @@ class Database:
                 # For a server that cannot report its own timeout: it hangs, or the network is gone.
                 "command_timeout": statement_timeout + DRIVER_TIMEOUT_MARGIN,
                 "server_settings": session_settings | ({} if transaction_pooler else statement_settings),
-                **(pooler.UNNAMED_STATEMENTS if transaction_pooler else {}),
+                **({"connection_class": pooler.UnnamedStatements} if transaction_pooler else {}),
             },
         )
         sync = self.engine.sync_engine

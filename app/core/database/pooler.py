@@ -1,14 +1,15 @@
 """Connections through a pooler such as PgBouncer, which lends a connection of PostgreSQL for one transaction at a time.
 
 Nothing may be left behind on such a connection: the next transaction on it may be that of another process. Prepared
-statements therefore have no names. Each is prepared anew whenever it is executed, which the pooler does not separate.
-Settings are set in each transaction, because PgBouncer refuses them from a client that connects.
+statements therefore have no names, and each execution sends its statement again, in the same round trip. Settings are
+set in each transaction, because PgBouncer refuses them from a client that connects.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Connection, text
 
 PROBLEM = "a pooler such as PgBouncer is between the service and PostgreSQL"
@@ -19,16 +20,17 @@ _UNKNOWN_STATEMENT, _DUPLICATE_STATEMENT = "26000", "42P05"
 _SERVER_PROCESS = text("SELECT pg_backend_pid()")
 
 
-def _get_no_name() -> str:
-    return ""
+class UnnamedStatements(asyncpg.Connection):
+    """A connection of the driver whose prepared statements have no names.
 
+    What the driver knows about a statement, such as its types, stays cached. Only the server forgets it.
+    """
 
-# For `connect_args`: neither the driver nor SQLAlchemy keeps prepared statements, and none has a name.
-UNNAMED_STATEMENTS: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "prepared_statement_cache_size": 0,
-    "prepared_statement_name_func": _get_no_name,
-}
+    async def _get_statement(self, *arguments: Any, **options: Any) -> Any:
+        inherited: Any = super()
+        statement = await inherited._get_statement(*arguments, **(options | {"named": ""}))  # noqa: SLF001
+        statement.mark_unprepared()
+        return statement
 
 
 def write_begin(settings: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -61,6 +61,14 @@ async def pool(pgbouncer: PgBouncer) -> AsyncIterator[Database]:
 async def read_settings(pool: Database) -> dict[str, str]:
     async with pool.session(None) as db:
         return {name: str(await db.scalar(text(f"SHOW {name}"))) for name in SETTINGS}
+
+
+async def sign_up(api_http: Any) -> int:
+    body = {"name": "Growfin", "domain": f"d{uuid4().hex}.test"}
+    answer = await api_http.post("/auth/org/signup", json=body)
+    if answer.status_code == 503:
+        assert "Retry-After" in answer.headers
+    return cast("int", answer.status_code)
 
 
 # --- isolation -------------------------------------------------------------------------------------------------------
@@ -197,14 +205,21 @@ async def test_a_lock_is_refused_after_its_timeout(own_database: TestServer, pgb
         assert time.monotonic() - began > LOCK_TIMEOUT - 0.1
 
 
+@pytest.mark.parametrize("is_connected", [True, False])
+async def test_a_request_that_waits_too_long_for_pgbouncer_is_a_503(pgbouncer: PgBouncer, is_connected: bool) -> None:
+    settings = settings_for(
+        pgbouncer.server, database_pooler="transaction", database_pool_size=1, statement_timeout=0.1
+    )
+    async with running_service(settings) as (api, pool):
+        if is_connected:
+            await create_organisation(pool)
+        async with pgbouncer.hold_all_connections():
+            assert await sign_up(api.http) == 503
+            assert pool.connections_in_use() == 0
+        assert await sign_up(api.http) == 201
+
+
 # --- a service that does not know of the pooler ----------------------------------------------------------------------
-
-
-async def sign_up(api_http: Any) -> int:
-    answer = await api_http.post("/auth/org/signup", json={"name": "Growfin", "domain": "growfin.test"})
-    if answer.status_code == 503:
-        assert "Retry-After" in answer.headers
-    return cast("int", answer.status_code)
 
 
 @pytest.mark.parametrize(
