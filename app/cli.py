@@ -120,7 +120,7 @@ def serve(
         _check_channels_and_limiter(complete_settings)
         is_embedded = settings.database_url is None
         is_migrated = (migrate or is_embedded) and _migrate(complete_settings, owner_url)
-        is_ready = (is_embedded and is_migrated) or _check_database(complete_settings.database_url)
+        is_ready = (is_embedded and is_migrated) or _check_database(complete_settings)
         _serve(complete_settings, listener, is_ready=is_ready)
 
 
@@ -143,16 +143,20 @@ def _check_channels_and_limiter(settings: Settings) -> None:
         raise InvalidSettings(f"REDIS_URL: it cannot be used ({type(error).__name__})") from None
 
 
-def _check_database(url: str | None) -> bool:
+def _check_database(settings: Settings) -> bool:
     """Report the problems of the database, and return whether requests can be served.
 
-    The service starts in any case, since an operator may correct the database meanwhile.
+    The service starts in most cases, since an operator may correct the database meanwhile.
+
+    Raises:
+        InvalidSettings: A pooler is in use that the settings do not mention.
     """
     from app import models as _models  # noqa: F401 - the tables that the checks expect
-    from app.operations.doctor import check_database
+    from app.operations.doctor import POOLER, check_database
 
-    assert url is not None
-    failed = {finding.check: finding.detail for finding in asyncio.run(check_database(url)) if not finding.is_ok}
+    failed = {finding.check: finding.detail for finding in asyncio.run(check_database(settings)) if not finding.is_ok}
+    if POOLER in failed:
+        raise InvalidSettings(f"DATABASE_POOLER: {failed[POOLER]}")
     # If the database is unavailable, the other findings only repeat that.
     for check in ["database"] if "database" in failed else failed:
         sys.stderr.write(f"tessera: {check}: {failed[check]}\n")
@@ -258,6 +262,8 @@ def worker() -> None:
         _check_channels_and_limiter(complete_settings)
         if settings.database_url is None:
             _migrate(complete_settings, owner_url)
+        else:
+            _check_database(settings)
         asyncio.run(run_worker(complete_settings))
 
 

@@ -168,5 +168,6 @@ def make_database(settings: Settings, *, pool_size: int | None = None) -> Databa
         pool_size=pool_size or settings.database_pool_size,
         pool_timeout=settings.database_pool_timeout,
         statement_timeout=settings.statement_timeout,
+        transaction_pooler=settings.has_transaction_pooler,
         before_commit=NUMBERING,
     )

@@ -10,7 +10,8 @@ from alembic import context
 from sqlalchemy import Connection, inspect, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.config import load_settings
+from app.core.config import InvalidSettings, load_settings
+from app.core.database import pooler
 from app.core.database.base import TextEnum
 from app.core.database.citus import distribute_all
 from app.core.database.revisions import SupportedRevision, write_supported_revisions
@@ -34,6 +35,8 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
+    if pooler.is_behind_pooler(connection):  # which may lose the lock between two transactions
+        raise InvalidSettings(f"MIGRATIONS_DATABASE_URL: {pooler.PROBLEM}: migrate on PostgreSQL directly")
     # Wait for another migration without a limit, but for a lock on a table only five seconds.
     while not connection.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
         # Poll instead of waiting in one statement: CREATE INDEX CONCURRENTLY waits for all older statements.
@@ -75,7 +78,8 @@ def _grant(connection: Connection, service_role: str | None) -> None:
 
 
 async def _connect_and_migrate() -> None:
-    engine = create_async_engine(_url(), poolclass=pool.NullPool)
+    connect_args = {"connection_class": pooler.UnnamedStatements}  # so that a pooler can be found
+    engine = create_async_engine(_url(), poolclass=pool.NullPool, connect_args=connect_args)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_migrate)

@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     oidc_providers: Annotated[dict[ProviderName, OidcProvider], NoDecode] = {}
 
+    database_pooler: Literal["none", "transaction"] = "none"  # transaction: PgBouncer with pool_mode = transaction
     database_pool_size: int = Field(10, ge=1, le=200)
     database_pool_timeout: float = Field(5.0, gt=0, le=60, description="seconds")
     statement_timeout: float = Field(10.0, gt=0, le=600, description="seconds")
@@ -228,6 +229,11 @@ class Settings(BaseSettings):
         elif weakness := find_secret_key_weakness(self.secret_key):
             raise ValueError(f"SECRET_KEY: {weakness}")
         return self
+
+    @property
+    def has_transaction_pooler(self) -> bool:
+        """Whether a pooler lends connections to the database for one transaction at a time."""
+        return self.database_pooler == "transaction"
 
     @property
     def base_url(self) -> str:

@@ -137,7 +137,12 @@ async def create_demo(settings: Settings, ticket_count: int, before_commit: Befo
     """
     assert settings.database_url is not None
     assert settings.secret_key is not None
-    database = Database(settings.database_url, pool_size=CONCURRENCY, before_commit=before_commit)
+    database = Database(
+        settings.database_url,
+        pool_size=CONCURRENCY,
+        transaction_pooler=settings.has_transaction_pooler,
+        before_commit=before_commit,
+    )
     try:
         tenant, secret = await _create_organisation(database)
         try:

@@ -19,7 +19,7 @@ from app.authentication.social.discovery import fetch_metadata
 from app.authentication.social.errors import IdentificationFailed
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
-from app.core.database import citus, migrations
+from app.core.database import citus, migrations, pooler
 from app.core.database.base import TableKind, find_tables
 from app.core.database.pool import Database
 from app.core.database.revisions import is_supported, read_schema_revision
@@ -32,6 +32,7 @@ MIN_POSTGRESQL_VERSION = 15
 MAX_CLOCK_SKEW = 2.0  # seconds
 SMTP_TIMEOUT = 10.0  # seconds for greeting, encryption and login together
 MAX_ERROR_LENGTH = 200  # characters
+POOLER = "pooler"  # the check that is made only if there is one, or should be
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ _TENANT_TABLES = text(
 
 async def run_checks(settings: Settings) -> list[Finding]:
     """Run every check. No finding contains a password or the secret key."""
-    assert settings.database_url is not None
     return [
-        *await check_database(settings.database_url),
+        *await check_database(settings),
         await _check_mail(settings),
         *[await _check_provider(name, provider) for name, provider in settings.oidc_providers.items()],
         _check_secret_key(settings.secret_key),
@@ -74,29 +74,42 @@ async def run_checks(settings: Settings) -> list[Finding]:
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-async def check_database(url: str) -> list[Finding]:
+async def check_database(settings: Settings) -> list[Finding]:
     """Run the checks of the database. The first finding says whether it can be reached."""
+    assert settings.database_url is not None
     try:
-        database = Database(url, pool_size=1)
-        passwords = _find_passwords(url)
+        # Whatever the settings say: a connection that suits poolers can also find one that they do not mention.
+        database = Database(settings.database_url, pool_size=1, transaction_pooler=True)
+        passwords = _find_passwords(settings.database_url)
     except (ArgumentError, ValueError):  # their messages may repeat the password
         return _fail_database_checks("DATABASE_URL is invalid", "use postgresql://user:password@host:port/database")
     try:
-        return await _check_open_database(database, passwords)
+        return await _check_open_database(database, passwords, is_pooler_set=settings.has_transaction_pooler)
     finally:
         await database.dispose()
 
 
-async def _check_open_database(database: Database, passwords: list[str]) -> list[Finding]:
+async def _check_open_database(database: Database, passwords: list[str], *, is_pooler_set: bool) -> list[Finding]:
     try:
         async with database.session(None) as db:
             version, checks = await _check_version(db), dict(CHECKS)
             if await db.scalar(citus.IS_INSTALLED):
                 checks["distribution"] = _check_distribution
+            is_pooled = await (await db.connection()).run_sync(pooler.is_behind_pooler)
     except Exception as error:  # noqa: BLE001 - any failure to connect is a finding
         reason = _describe_error(error, passwords)
         return _fail_database_checks(f"cannot be reached ({reason})", "start it, or correct DATABASE_URL")
-    return [version, *[await _run_check(database, name, check, passwords) for name, check in checks.items()]]
+    first = [version, _check_pooler(is_pooled, is_set=is_pooler_set)] if is_pooled or is_pooler_set else [version]
+    return [*first, *[await _run_check(database, name, check, passwords) for name, check in checks.items()]]
+
+
+def _check_pooler(is_pooled: bool, *, is_set: bool) -> Finding:
+    if not is_set:
+        return Finding(False, POOLER, f"{pooler.PROBLEM}: {pooler.REMEDY}")
+    if not is_pooled:
+        detail = "DATABASE_URL reaches PostgreSQL directly, which is faster without DATABASE_POOLER"
+        return Finding(True, POOLER, detail)
+    return Finding(True, POOLER, "connections go through a pooler, as DATABASE_POOLER says")
 
 
 def _fail_database_checks(problem: str, remedy: str) -> list[Finding]:

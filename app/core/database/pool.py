@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
+from app.core.database import pooler
 from app.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Database:
         pool_size: the maximum number of connections.
         pool_timeout: how long a request waits for a connection before it gets a 503, in seconds.
         statement_timeout: how long the server works on a statement before it gives up, in seconds.
+        transaction_pooler: whether a pooler such as PgBouncer lends connections for one transaction at a time.
         before_commit: called last in every session, before it commits.
     """
 
@@ -69,10 +71,19 @@ class Database:
         pool_size: int = 10,
         pool_timeout: float = 5.0,
         statement_timeout: float = 10.0,
+        transaction_pooler: bool = False,
         before_commit: BeforeCommit | None = None,
     ) -> None:
         self.before_commit = before_commit
         self.after_commit: list[Callable[[], None]] = []
+        session_settings = {"application_name": "tessera", "timezone": "UTC"}  # a pooler hands these on
+        statement_settings = {
+            "jit": "off",
+            "statement_timeout": _to_milliseconds(statement_timeout),
+            "lock_timeout": _to_milliseconds(LOCK_TIMEOUT),
+            "idle_in_transaction_session_timeout": _to_milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
+        }
+        self._begin_statements = pooler.write_begin(statement_settings if transaction_pooler else {})
         self.engine = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
@@ -87,18 +98,12 @@ class Database:
                 "timeout": CONNECT_TIMEOUT,
                 # For a server that cannot report its own timeout: it hangs, or the network is gone.
                 "command_timeout": statement_timeout + DRIVER_TIMEOUT_MARGIN,
-                "server_settings": {
-                    "application_name": "tessera",
-                    "jit": "off",
-                    "timezone": "UTC",
-                    "statement_timeout": _to_milliseconds(statement_timeout),
-                    "lock_timeout": _to_milliseconds(LOCK_TIMEOUT),
-                    "idle_in_transaction_session_timeout": _to_milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
-                },
+                "server_settings": session_settings | ({} if transaction_pooler else statement_settings),
+                **({"connection_class": pooler.UnnamedStatements} if transaction_pooler else {}),
             },
         )
         sync = self.engine.sync_engine
-        event.listen(sync, "begin", _begin)
+        event.listen(sync, "begin", self._begin)
         event.listen(sync, "commit", _commit)
         event.listen(sync, "rollback", _rollback)
         event.listen(sync.pool, "checkout", _reject_closed)
@@ -132,7 +137,7 @@ class Database:
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
         try:
-            await _begin_on(driver, org_id)
+            await self._begin_on(driver, org_id)
             yield driver
             _ensure_committed(await driver.execute("COMMIT"))
         except BaseException:
@@ -167,6 +172,27 @@ class Database:
         """Close every connection."""
         await self.engine.dispose()
 
+    def _begin(self, connection: Connection) -> None:
+        dbapi = connection.connection.dbapi_connection
+        assert dbapi is not None
+        org_id = connection.get_execution_options().get(ORG_ID)
+        cast("Any", dbapi).run_async(lambda driver: self._begin_on(driver, org_id))
+
+    async def _begin_on(self, driver: Driver, org_id: UUID | None) -> None:
+        try:
+            await driver.execute(self._write_begin(org_id))
+        except BaseException:
+            # After a cancellation the server may have begun a transaction unknown to the driver. The next request must
+            # not run in it.
+            driver.terminate()
+            raise
+
+    def _write_begin(self, org_id: UUID | None) -> str:
+        if org_id is None:
+            return self._begin_statements
+        # Only the text of a UUID gets into the statement. It cannot close the quotes.
+        return f"{self._begin_statements}; SET LOCAL app.org_id = '{UUID(str(org_id))}'"
+
 
 def wake_worker_after_commit(db: AsyncSession) -> None:
     """Make this process's worker look for work as soon as the transaction has committed, not at its next interval."""
@@ -184,35 +210,13 @@ def _to_milliseconds(seconds: float) -> str:
     return str(int(seconds * 1000))
 
 
-def _write_begin(org_id: UUID | None) -> str:
-    # Only the text of a UUID gets into the statement. It cannot close the quotes.
-    return "BEGIN" if org_id is None else f"BEGIN; SET LOCAL app.org_id = '{UUID(str(org_id))}'"
-
-
 def _ensure_committed(status: str) -> None:
     if status != "COMMIT":
         raise CommitFailed(f"The server responded to COMMIT with {status}")
 
 
-async def _begin_on(driver: Driver, org_id: UUID | None) -> None:
-    try:
-        await driver.execute(_write_begin(org_id))
-    except BaseException:
-        # After a cancellation the server may have begun a transaction unknown to the driver. The next request must not
-        # run in it.
-        driver.terminate()
-        raise
-
-
 def _execute(connection: DBAPIConnection, statement: str) -> str:
     return cast("str", cast("Any", connection).run_async(lambda driver: driver.execute(statement)))
-
-
-def _begin(connection: Connection) -> None:
-    dbapi = connection.connection.dbapi_connection
-    assert dbapi is not None
-    org_id = connection.get_execution_options().get(ORG_ID)
-    cast("Any", dbapi).run_async(lambda driver: _begin_on(driver, org_id))
 
 
 def _commit(connection: Connection) -> None:

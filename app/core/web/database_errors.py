@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import exc
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
+from app.core.database import pooler
 from app.core.database.pool import NotMigrated
 from app.core.errors import BadInput, TesseraError, Unavailable
 
@@ -40,6 +41,9 @@ def classify_database_error(error: Exception) -> TesseraError | None:
     if state == UNDEFINED_TABLE:
         log.error("database_not_migrated", error=f"{error}"[:300])
         return NotMigrated()
+    if pooler.is_caused_by_pooler(state, error):
+        log.error("pooler_not_configured", error=f"{error}"[:300], remedy=f"{pooler.PROBLEM}: {pooler.REMEDY}")
+        return Unavailable()
     if state.startswith(INVALID_VALUE_STATES):
         return BadInput(
             "One of the values cannot be stored: a text has an invalid character, or a number is out of range."

@@ -18,6 +18,7 @@ from app.core.database import citus
 from app.core.database.base import Base
 from app.core.database.migrations import migrate
 from app.operations.doctor import Finding, check_database
+from tests.conftest import settings_for
 from tests.databases import create_organisation, create_test_database, open_pool, superuser_connection
 from tests.postgres import TestServer
 
@@ -97,7 +98,7 @@ async def read_places(superuser: Superuser) -> dict[str, tuple[str, int]]:
 
 
 async def check_distribution(server: TestServer) -> Finding | None:
-    findings = {one.check: one for one in await check_database(server.service_url)}
+    findings = {one.check: one for one in await check_database(settings_for(server))}
     assert all(one.is_ok for name, one in findings.items() if name != "distribution")
     return findings.get("distribution")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
+from app.core.database.pooler import UnnamedStatements
 from tests.postgres import TestServer
 
 
@@ -149,3 +151,22 @@ async def test_an_invalidated_connection_is_marked(engine: AsyncEngine) -> None:
         await connection.invalidate()
         assert connection.sync_connection is not None
         assert connection.sync_connection.invalidated
+
+
+async def test_a_statement_without_a_name_is_cached_and_sent_again_with_each_execution(server: TestServer) -> None:
+    """Otherwise a statement behind a pooler needs two more round trips, or runs what another process has prepared."""
+    url = server.service_url.replace("+asyncpg", "")
+    driver: Any = await asyncpg.connect(url, connection_class=UnnamedStatements)
+    try:
+        assert [await driver.fetchval("SELECT $1::int", number) for number in (1, 2)] == [1, 2]
+        statement = await driver._get_statement("SELECT $1::int", None)
+        assert (statement.name, statement.prepared) == ("", False)
+        assert statement is await driver._get_statement("SELECT $1::int", None)
+        assert await driver.fetchval("SELECT array_agg($1::uuid)", uuid4())  # looks its types up
+        await driver.executemany("SELECT $1::int", [(1,), (2,)])
+        prepared = await driver.prepare("SELECT $1::int", name="named")
+        await driver.fetchval("SELECT 3")
+        assert [await prepared.fetchval(number) for number in (4, 5)] == [4, 5]
+        assert await driver.fetch("SELECT name FROM pg_prepared_statements") == []
+    finally:
+        await driver.close()
