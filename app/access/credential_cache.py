@@ -11,9 +11,8 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Principal
 from app.access.errors import InvalidSecretKey
@@ -24,14 +23,17 @@ from app.core.expiring_cache import ExpiringCache
 from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
 from app.core.security.secret_keys import hash_secret_key, is_secret_key
 
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
+
 LIFETIME = 5.0  # seconds
 CLAIMS_LIFETIME = 60.0  # seconds
 MAX_ENTRIES = 10_000
 
 # Finds the active organisation whose secret key has this hash and is not revoked.
-FindTenant = Callable[[AsyncSession, bytes], Awaitable[Tenant | None]]
+FindTenant = Callable[[Database, bytes], Awaitable[Tenant | None]]
 # Finds an active user by organisation, user and session, unless the session has ended at this (real) time.
-FindUser = Callable[[AsyncSession, UUID, UUID, UUID, datetime], Awaitable[tuple[Tenant, Principal] | None]]
+FindUser = Callable[["Driver", UUID, UUID, UUID, datetime], Awaitable[tuple[Tenant, Principal] | None]]
 
 
 class CredentialCache:
@@ -63,8 +65,7 @@ class CredentialCache:
         hashed = hash_secret_key(secret)
         tenant = self._tenants.get(hashed)
         if tenant is None:
-            async with self._database.session(None) as db:
-                tenant = await self._find_tenant(db, hashed)
+            tenant = await self._find_tenant(self._database, hashed)
             if tenant is None:
                 raise InvalidSecretKey
             if not tenant.sandbox:
@@ -81,8 +82,8 @@ class CredentialCache:
         key = (claims.org_id, claims.user_id, claims.session_id)
         found = self._users.get(key)
         if found is None:
-            async with self._database.session(claims.org_id) as db:
-                found = await self._find_user(db, *key, real_now())
+            async with self._database.driver(claims.org_id) as driver:
+                found = await self._find_user(driver, *key, real_now())
             if found is None:
                 raise InvalidToken
             tenant, _user = found

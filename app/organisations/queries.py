@@ -8,9 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
+from app.core.database.pool import Database
 from app.core.errors import NotFound
 from app.organisations.errors import OrganisationNotFound
-from app.organisations.models import Organisation, OrganisationStatus, SecretKey
+from app.organisations.models import Organisation, OrganisationStatus
+from app.organisations.statements import FIND_BY_SECRET_HASH, TENANT_FIELDS
 
 
 async def get_tenant(db: AsyncSession, org_id: UUID) -> Tenant:
@@ -60,31 +62,12 @@ async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = Fa
     await db.execute(select(function(int.from_bytes(org_id.bytes[8:], signed=True))))
 
 
-async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
+async def find_by_secret_hash(database: Database, secret_hash: bytes) -> Tenant | None:
     """Return the active organisation whose secret key has this hash and is not revoked."""
-    organisation = await db.scalar(
-        select(Organisation)
-        .join(SecretKey, SecretKey.org_id == Organisation.id)
-        .where(
-            SecretKey.hash == secret_hash,
-            SecretKey.revoked_at.is_(None),
-            Organisation.status == OrganisationStatus.ACTIVE,
-        )
-    )
-    return as_tenant(organisation) if organisation else None
+    row = await database.fetch_row(FIND_BY_SECRET_HASH, secret_hash)
+    return Tenant(**row) if row else None
 
 
 def as_tenant(organisation: Organisation) -> Tenant:
     """Return the part of the row that rules read."""
-    return Tenant(
-        id=organisation.id,
-        name=organisation.name,
-        domain=organisation.domain,
-        sandbox=organisation.sandbox,
-        clock_offset=organisation.clock_offset,
-        auto_close_days=organisation.auto_close_days,
-        timezone=organisation.timezone,
-        support_email=organisation.support_email,
-        app_url=organisation.app_url,
-        require_2fa=organisation.require_2fa,
-    )
+    return Tenant(**{name: getattr(organisation, name) for name in TENANT_FIELDS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import httpx
@@ -24,12 +24,16 @@ from app.access.tenant import Tenant
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.authentication.sessions.queries import find_principal
+from app.core.database.pool import Database
 from app.main import create_api
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
 from tests.organisation_client import Api, Desk
 from tests.postgres import TestServer
 from tests.problems import BEARER, ORG_SECRET, assert_problem
+
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)
 users_and_products = requires(Resource.TICKETS, Action.VIEW, secret=True)
@@ -118,15 +122,15 @@ class Lookups:
     def __init__(self) -> None:
         self.count = 0
 
-    async def find_tenant(self, db: AsyncSession, secret_hash: bytes) -> Tenant | None:
+    async def find_tenant(self, database: Database, secret_hash: bytes) -> Tenant | None:
         self.count += 1
-        return await find_by_secret_hash(db, secret_hash)
+        return await find_by_secret_hash(database, secret_hash)
 
     async def find_user(
-        self, db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
+        self, driver: Driver, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
     ) -> tuple[Tenant, Principal] | None:
         self.count += 1
-        return await find_principal(db, org_id, user_id, session_id, now)
+        return await find_principal(driver, org_id, user_id, session_id, now)
 
 
 @pytest.fixture

@@ -108,8 +108,7 @@ def read_value(label: str, summary: str) -> str:
 
 
 async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database: Database, org_id: UUID) -> None:
-    async with database.session(None) as db:
-        organisation = await find_by_secret_hash(db, hash_secret_key(read_value("secret", summary)))
+    organisation = await find_by_secret_hash(database, hash_secret_key(read_value("secret", summary)))
     assert organisation is not None
     assert organisation.id == org_id
     assert organisation.sandbox

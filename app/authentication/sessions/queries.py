@@ -4,47 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.access.callers import Principal
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.users.models import User
-from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
 from app.authentication.sessions.rules import session_lifetime
-from app.organisations.models import Organisation, OrganisationStatus
-from app.organisations.queries import as_tenant
+from app.authentication.sessions.statements import FIND_PRINCIPAL, USER_FIELDS
+from app.organisations.statements import TENANT_FIELDS
+
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
 
 
 async def find_principal(
-    db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
+    driver: Driver, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
 ) -> tuple[Tenant, Principal] | None:
     """Find an active user of an active organisation by a session that has not ended."""
-    row = (
-        await db.execute(
-            select(User, Organisation, Session.remembered)
-            .join(Organisation, Organisation.id == User.org_id)
-            .join(Session, and_(Session.org_id == org_id, Session.user_id == User.id, Session.id == session_id))
-            .outerjoin(User.role.and_(Role.org_id == org_id))
-            .options(contains_eager(User.role))
-            .where(
-                User.org_id == org_id,
-                User.id == user_id,
-                User.status == AccountStatus.ACTIVE,
-                Organisation.status == OrganisationStatus.ACTIVE,
-                Session.not_expired_condition(now),
-            )
-        )
-    ).first()
+    row = await driver.fetchrow(FIND_PRINCIPAL, org_id, user_id, session_id, now)
     if row is None:
         return None
-    user, organisation, remembered = row
-    return as_tenant(organisation), principal_of(user, session_id, remembered=remembered)
+    user = User(org_id=org_id, id=user_id, **{name: row[name] for name in USER_FIELDS})
+    user.role_kind = RoleKind(user.role_kind)
+    if row["role_name"] is not None:
+        role = Role(name=row["role_name"], permissions=row["role_permissions"])
+        set_committed_value(user, "role", role)
+    tenant = Tenant(**{name: row[name] for name in TENANT_FIELDS})
+    return tenant, principal_of(user, session_id, remembered=row["remembered"])
 
 
 async def list_page(

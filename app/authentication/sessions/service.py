@@ -107,7 +107,11 @@ async def _rotate(
         .where(Session.org_id == org_id, Session.id == subject.id, Session.not_expired_condition(now))
         .with_for_update(key_share=True)
     )
-    if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
+    if session is None:
+        return None
+    driver = await Database.get_driver(db)
+    found = await queries.find_principal(driver, org_id, session.user_id, session.id, now)
+    if found is None:
         return None
     tenant, user = found
     token_hash, successor = opaque_tokens.hash_token(token), opaque_tokens.make_next_refresh_token(secret_key, token)

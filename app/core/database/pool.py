@@ -134,19 +134,29 @@ class Database:
             wakes_worker: whether the transaction writes events or timers. The worker of this process then looks for
                 work after the commit.
         """
-        connection = await self.engine.raw_connection()
-        driver = cast("Driver", connection.driver_connection)
-        try:
+        async with self._check_out() as driver:
             await self._begin_on(driver, org_id)
             yield driver
             _ensure_committed(await driver.execute("COMMIT"))
+        if wakes_worker:
+            self.run_after_commit()
+
+    async def fetch_row(self, sql: str, *parameters: object) -> asyncpg.Record | None:
+        """Read one row of tables without row level security in one round trip: the statement is its own transaction."""
+        async with self._check_out() as driver:
+            return await driver.fetchrow(sql, *parameters)
+
+    @asynccontextmanager
+    async def _check_out(self) -> AsyncIterator[Driver]:
+        """Take a connection from the pool, and return it at the end."""
+        connection = await self.engine.raw_connection()
+        try:
+            yield cast("Driver", connection.driver_connection)
         except BaseException:
             # Rolls back and returns the connection to the pool, also when the request was cancelled.
             await asyncio.shield(greenlet_spawn(connection.close))
             raise
         connection.close()  # nothing to roll back, so nothing to await
-        if wakes_worker:
-            self.run_after_commit()
 
     @staticmethod
     async def get_driver(db: AsyncSession) -> Driver:

@@ -17,8 +17,8 @@ from tests.tickets.rows import count_by_assignee, pass_time, run_due_timers
 
 async def caller_of(desk: Desk) -> UserCaller:
     """Return the organisation's admin as the caller of a service."""
-    async with desk.database.session(desk.id) as db:
-        found = await find_principal(db, desk.id, desk.admin.id, desk.admin.session_id, real_now())
+    async with desk.database.driver(desk.id) as driver:
+        found = await find_principal(driver, desk.id, desk.admin.id, desk.admin.session_id, real_now())
     assert found is not None
     tenant, admin = found
     return UserCaller(tenant=tenant, user=admin, now=tenant.now())
