@@ -21,6 +21,7 @@ class Received:
     sender: str
     recipient: str
     at: float
+    content: bytes
 
 
 @dataclass
@@ -59,7 +60,7 @@ class SmtpServer:
         if self._resumed is not None:
             await self._resumed.wait()
         message_id = str(message_from_bytes(content)["Message-ID"])
-        mail = Received(message_id, envelope.mail_from, recipient, time.monotonic())
+        mail = Received(message_id, envelope.mail_from, recipient, time.monotonic(), content)
         if replies := self.replies.get(recipient):
             reply = replies.pop(0)
             if not reply.startswith("250"):

@@ -191,6 +191,7 @@ class Client:
 
     http: httpx.AsyncClient
     org_id: str
+    domain: str
     secret: dict[str, str]
     admin: dict[str, str]
 
@@ -225,14 +226,19 @@ class Client:
 async def signed_up_client(url: str) -> AsyncIterator[Client]:
     """Sign up an organisation and an admin over HTTP; yield a client."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        domain = f"d{uuid4().hex}.test"
-        signed_up = await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, "sandbox": True})
-        assert signed_up.status_code == 201, signed_up.text
-        secret = {"X-Org-Secret": signed_up.json()["secret"]}
-        user = {"firstName": "Ada", "lastName": "L", "email": f"ada@{domain}", "password": PASSWORD}
-        admin = await http.post("/auth/admin/signup", json=user, headers=secret)
-        assert admin.status_code == 201, admin.text
-        signed_in = await http.post("/auth/admin/signin", json={"email": f"ada@{domain}", "password": PASSWORD})
-        assert signed_in.status_code == 200, signed_in.text
-        bearer = {"Authorization": f"Bearer {signed_in.json()['jwt']}"}
-        yield Client(http, signed_up.json()["id"], secret, bearer)
+        yield await sign_up(http)
+
+
+async def sign_up(http: httpx.AsyncClient) -> Client:
+    """Sign up an organisation and an admin; return their client."""
+    domain = f"d{uuid4().hex}.test"
+    signed_up = await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, "sandbox": True})
+    assert signed_up.status_code == 201, signed_up.text
+    secret = {"X-Org-Secret": signed_up.json()["secret"]}
+    user = {"firstName": "Ada", "lastName": "L", "email": f"ada@{domain}", "password": PASSWORD}
+    admin = await http.post("/auth/admin/signup", json=user, headers=secret)
+    assert admin.status_code == 201, admin.text
+    signed_in = await http.post("/auth/admin/signin", json={"email": f"ada@{domain}", "password": PASSWORD})
+    assert signed_in.status_code == 200, signed_in.text
+    bearer = {"Authorization": f"Bearer {signed_in.json()['jwt']}"}
+    return Client(http, signed_up.json()["id"], domain, secret, bearer)

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -234,7 +234,7 @@ async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(
         async with superuser.transaction():
             await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
             async with httpx.AsyncClient(base_url=deployment.service.url, timeout=0.3) as impatient:
-                hurried = Client(impatient, client.org_id, client.secret, client.admin)
+                hurried = replace(client, http=impatient)
                 with pytest.raises(httpx.ReadTimeout):
                     await hurried.respond(ticket)
             assert await count_open_transactions(superuser) >= 1

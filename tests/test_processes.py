@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -177,7 +178,7 @@ async def test_no_acknowledged_ticket_is_lost_when_every_process_is_killed(folde
     async with run_tessera("serve", folder) as program:
         assert await program.wait_for_output(READY) < 2 * START_TIMEOUT
         async with httpx.AsyncClient(base_url=program.url) as http:
-            again = Client(http, client.org_id, client.secret, client.admin)
+            again = replace(client, http=http)
             for ticket in acknowledged:
                 assert (await again.get(f"/tickets/{ticket}")).status_code == 200
             numbers = await again.numbers()

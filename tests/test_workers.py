@@ -17,6 +17,7 @@ import pytest
 from app.core.database.pool import Database
 from tests.conftest import SECRET_KEY
 from tests.databases import create_organisation, create_test_database, eventually, open_pool, superuser_connection
+from tests.due_tickets import insert_responded_tickets
 from tests.smtp_server import SmtpServer, running_smtp_server
 from tests.tessera_process import (
     READY,
@@ -37,24 +38,6 @@ if TYPE_CHECKING:
 ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
 REMINDED = 90  # of these tickets also have a reminder: another timer, an event and a mail
-
-# Tickets that were responded to 30 days ago. Their timers are due now: first the reminders, then auto-close.
-INSERT_RESPONDED_TICKETS = """
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email,
-                         created_at, updated_at, responded_at, auto_close_at)
-    SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
-           'mia' || n || '@customer.example', now(), now(), now() - interval '30 days', now()
-    FROM generate_series(1, $2::int) AS n
-"""
-INSERT_CLOSE_TIMERS = """
-    INSERT INTO timers (org_id, subject_id, kind, due_at)
-    SELECT org_id, id, 'AUTO_CLOSE', now() - interval '1 minute' FROM tickets WHERE org_id = $1
-"""
-INSERT_REMINDER_TIMERS = """
-    INSERT INTO timers (org_id, subject_id, kind, due_at)
-    SELECT org_id, id, 'AUTO_CLOSE_REMINDER', now() - interval '1 hour' FROM tickets
-    WHERE org_id = $1 AND number <= $2
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +67,7 @@ async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
     organisations = [await create_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
-            await superuser.execute(INSERT_RESPONDED_TICKETS, org_id, TICKETS)
-            await superuser.execute(INSERT_REMINDER_TIMERS, org_id, REMINDED)
-            await superuser.execute(INSERT_CLOSE_TIMERS, org_id)
+            await insert_responded_tickets(superuser, org_id, TICKETS, reminded=REMINDED)
     return organisations
 
 

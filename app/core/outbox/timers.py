@@ -154,18 +154,20 @@ async def serve_each(
 async def _run_batch(database: Database, org_id: UUID, handlers: Handlers) -> int:
     """Fire one organisation's next batch; return the number of fired timers.
 
-    If a kind has only locked or failing timers, try the next kind.
+    If a kind has only locked or failing timers, try the next kind, without their subjects: a subject that is unlocked
+    meanwhile still has its earlier timer.
     """
-    kinds = list(handlers)
+    kinds, tried = list(handlers), set[UUID]()
     while True:
         async with database.session(org_id) as db:
-            due = await find_next_due(db, org_id, real_now(), kinds=kinds)
+            due = await find_next_due(db, org_id, real_now(), kinds=kinds, without=tried)
         if not due:
             return 0
         fired = await _fire_or_postpone(database, org_id, handlers[due[0].kind], due)
         if fired:
             return fired
         kinds.remove(due[0].kind)
+        tried |= {one.subject_id for one in due}
 
 
 async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:

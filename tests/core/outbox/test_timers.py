@@ -301,6 +301,20 @@ async def test_a_timer_of_a_locked_subject_stays_due_without_delaying_others(poo
     assert chime.subjects() == [waiting]
 
 
+async def test_a_later_timer_of_a_subject_does_not_overtake_an_earlier_one_that_was_locked(pool: Database) -> None:
+    org_id, ring, chime = uuid4(), Bell(), Bell()
+    subject = await set_timer(pool, org_id, ago=2 * SECOND)
+    await set_timer(pool, org_id, kind=CHIME, subject=subject)
+    other = await set_timer(pool, org_id, kind=CHIME)
+    ring.busy.add(subject)
+
+    assert await timers.run_due(pool, {RING: ring, CHIME: chime}) == 1
+    assert chime.subjects() == [other]
+    ring.busy.clear()
+    assert await timers.run_due(pool, {RING: ring, CHIME: chime}) == 2
+    assert chime.subjects() == [other, subject]
+
+
 async def test_a_failing_organisation_does_not_delay_others(own_database: TestServer, superuser: Superuser) -> None:
     """Another transaction locks its timers all the time, so they can be neither deleted nor postponed."""
     stuck, fine = sorted((uuid4(), uuid4()))
