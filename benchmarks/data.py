@@ -117,6 +117,11 @@ _RESET = (
     DELETE FROM ticket_search WHERE org_id = $1
     AND ticket_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)
     """,
+    """
+    DELETE FROM comments WHERE org_id = $1
+    AND ticket_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)
+    """,
+    "DELETE FROM timers WHERE org_id = $1 AND subject_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)",
     "DELETE FROM tickets WHERE org_id = $1 AND number > $2::int",
     "UPDATE counters SET last_number = $2::int, last_event = 0 WHERE org_id = $1",
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
