@@ -96,9 +96,7 @@ def measure(content: Dataset, where: Place, web: Web, noise: Noise) -> Neighbour
     return Neighbours(noise.name, noise.connections, many, one)
 
 
-def _run(
-    side: Side, web: Web, clients: Sequence[Sequence[Request]], load: Sequence[Request], connections: int
-) -> None:
+def _run(side: Side, web: Web, clients: Sequence[Sequence[Request]], load: Sequence[Request], connections: int) -> None:
     before = cpu_seconds(web.pid)
     latencies, sent = quiet.run_beside_load(web.port, clients, load, connections, ROUND_SECONDS)
     side.cpu += cpu_seconds(web.pid) - before

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import cycle
 
 from benchmarks import load
@@ -78,4 +79,4 @@ def _send(connection: http.client.HTTPConnection, request: Request) -> bool:
     except (OSError, http.client.HTTPException):
         connection.close()  # the next request opens it again
         return False
-    return response.status < 400
+    return response.status < HTTPStatus.BAD_REQUEST
