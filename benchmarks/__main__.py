@@ -124,7 +124,7 @@ def _measure_organisations(measured: Report) -> None:
         for operation in REQUESTS:
             _note_busy_share(measured)
             _log(ORGANISATIONS, operation)
-            measured.organisations.append(organisations.measure(few, many, operation))
+            measured.organisations += organisations.measure(few, many, operation)
         _log(ORGANISATIONS, "idle worker")
         measured.idle = idle.measure(few), idle.measure(many)
 
