@@ -63,7 +63,8 @@ def idle_notes(few: Idle, many: Idle) -> list[str]:
     """Return the results of the idle worker."""
     return [
         f"An idle worker used {idle.worker:.1%} of a processor, and the database {idle.database:.1%} for it, with "
-        f"{count:,} organisations. A mail was sent {idle.delay:,.0f} ms after the response."
+        f"{count:,} organisations. A mail was sent {idle.delay:,.0f} ms after the response. Start and first "
+        f"housekeeping took {idle.housekeeping:.1f} seconds of CPU time."
         for count, idle in ((FEW, few), (MANY, many))
     ]
 
