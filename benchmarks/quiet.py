@@ -28,7 +28,9 @@ class Latencies:
     failed: int = 0
 
     def percentile(self, percent: int) -> float:
-        """Return a percentile of the latencies."""
+        """Return a percentile of the latencies; not a number if all requests failed."""
+        if len(self.times) < 2:  # noqa: PLR2004 - what `quantiles` requires
+            return float("nan")
         return statistics.quantiles(self.times, n=100, method="inclusive")[percent - 1]
 
     def extend(self, other: Latencies) -> None:
