@@ -16,7 +16,7 @@ from benchmarks.measure import backend_cpu_seconds, cpu_seconds
 from benchmarks.processes import Place
 from benchmarks.requests import CREATE, Request
 
-MAX_HOUSEKEEPING = 600  # seconds
+MAX_HOUSEKEEPING = 1800  # seconds
 SECONDS = 20  # of idling
 MAILS = 20  # measured delays
 POLL_INTERVAL = 0.005  # seconds
