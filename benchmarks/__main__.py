@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import closing, data, load, pgbench, processes, report, roundtrips
+from benchmarks import closing, data, idle, load, noisy, organisations, pgbench, processes, report, roundtrips
 from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
@@ -19,7 +19,7 @@ from benchmarks.report import MAX_GROWTH, PGBENCH, REFERENCE, SERVICE, Measured,
 from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
-CLOSE = "close"
+CLOSE, NOISY, ORGANISATIONS = "close", "noisy", "organisations"
 REQUESTS = (CREATE, READ, LIST, SEARCH)
 SMALL = 10_000  # tickets
 ROUNDS = 5
@@ -56,21 +56,31 @@ def main() -> None:
     options = _options()
     measured = Report()
     print("PostgreSQL runs without fsync for all sides.")
-    with data.running(FOLDER, options.tickets) as large:
-        data.reset(large)
-        _measure_web(measured, large, options)
-        if CLOSE in options.only:
-            _log(CLOSE, "at the same time")
-            measured.closing = _measure_worker(large, closing.close)
-            _log(CLOSE, "after an outage")
-            measured.catching_up = _measure_worker(large, closing.catch_up)
+    if {*options.only} - {ORGANISATIONS}:
+        _measure_large(measured, options)
+    if ORGANISATIONS in options.only:
+        _measure_organisations(measured)
     report.write(measured)
     if options.markdown:
         options.markdown.write_text(report.markdown(measured, options.tickets))
 
 
+def _measure_large(measured: Report, options: Options) -> None:
+    """Measure everything that needs the large database."""
+    with data.running(FOLDER, options.tickets) as large:
+        data.reset(large)
+        _measure_web(measured, large, options)
+        if NOISY in options.only:
+            _measure_noise(measured, large)
+        if CLOSE in options.only:
+            _log(CLOSE, "at the same time")
+            measured.closing = _measure_worker(large, closing.close)
+            _log(CLOSE, "after an outage")
+            measured.catching_up = _measure_worker(large, closing.catch_up)
+
+
 def _options() -> Options:
-    everything = ",".join([*REQUESTS, CLOSE])
+    everything = ",".join([*REQUESTS, NOISY, ORGANISATIONS, CLOSE])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--seconds", type=int, default=20, help=f"seconds of load per operation and side, in {ROUNDS} rounds"
@@ -90,7 +100,7 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
     with _side(SERVICE, large, key) as service, _side(REFERENCE, large, key) as reference:
         reset_peak_memory(service.web.pid)
         for operation in operations:
-            measured.busy_share_before = max(measured.busy_share_before, busy_share(1))
+            _note_busy_share(measured)
             with _running_worker(measured, large, operation):
                 rows = _measure_alternately([service, reference], operation, options.seconds)
             sides = zip(rows, (service, reference), strict=True)
@@ -103,6 +113,30 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
                 for operation in growing:
                     few, many = _measure_alternately([small, service], operation, options.seconds)
                     measured.growth[operation] = few.load, many.load
+
+
+def _measure_noise(measured: Report, large: Dataset) -> None:
+    key = processes.new_key()
+    for noise in noisy.NOISES:
+        _note_busy_share(measured)
+        _log(NOISY, noise.name, str(noise.connections))
+        with processes.place(large.address.service_url, key) as where, processes.service(where) as web:
+            measured.neighbours.append(noisy.measure(large, where, web, noise))
+        data.reset(large)
+
+
+def _measure_organisations(measured: Report) -> None:
+    with organisations.running(FOLDER) as (few, many):
+        for operation in REQUESTS:
+            _note_busy_share(measured)
+            _log(ORGANISATIONS, operation)
+            measured.organisations += organisations.measure(few, many, operation)
+        _log(ORGANISATIONS, "idle worker")
+        measured.idle = idle.measure(few), idle.measure(many)
+
+
+def _note_busy_share(measured: Report) -> None:
+    measured.busy_share_before = max(measured.busy_share_before, busy_share(1))
 
 
 def _measure_worker(large: Dataset, measure: Callable[[Dataset, Place], Closing]) -> Closing:

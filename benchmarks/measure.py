@@ -41,3 +41,11 @@ def peak_memory(pid: int) -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6
+
+
+def backend_cpu_seconds(server: int, role: str) -> float:
+    """Return the CPU time of a PostgreSQL server's open connections of a role."""
+    title = f"postgres: {role} ".encode()
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    pids = [int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title)]
+    return sum(cpu_seconds(pid) for pid in pids)

@@ -22,7 +22,8 @@ from app.tickets.references import reference_prefix
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from app.tickets.statements import COUNT, INSERT, READ
-from benchmarks.data import WEEKS, Dataset, Organisation
+from benchmarks.copies import Organisation
+from benchmarks.data import WEEKS, Dataset
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
 from benchmarks.requests import CREATE, DESCRIPTION, LIST, PAGE, SEARCH, SEARCHES

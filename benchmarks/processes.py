@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 POOL_SIZE = 10  # connections to the database: of the service, of the reference, and of pgbench
-START_TIMEOUT = 30.0  # seconds
+START_TIMEOUT = 120.0  # seconds
 _TESSERA = str(Path(sys.executable).with_name("tessera"))
 
 

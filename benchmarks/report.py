@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import tenants_report
 from benchmarks.closing import OUTAGE, Closing
+from benchmarks.idle import Idle
 from benchmarks.load import Load
+from benchmarks.noisy import Neighbours
+from benchmarks.organisations import Growth
 from benchmarks.requests import CREATE, LIST, READ, SEARCH
 from benchmarks.roundtrips import RoundTrips
+from benchmarks.tables import Grid, Target, at_most, target_grid, to_console, to_markdown
 
 SERVICE, REFERENCE, PGBENCH = "Tessera", "hand-written", "pgbench"
 OPERATIONS = {CREATE: "POST /tickets", READ: "GET /tickets/{id}", LIST: "GET /tickets?…", SEARCH: "GET /tickets?q=…"}
@@ -30,7 +34,6 @@ MAX_GROWTH = {LIST: 1.3, SEARCH: 2.0}
 MIN_CLOSED_PER_SECOND = 10_000
 MAX_MEMORY_MB = 200
 MAX_BUSY_SHARE = 0.1
-MISSED = "MISSED"
 CONSOLE_WIDTH = 132  # characters
 
 
@@ -58,6 +61,10 @@ class Report:
     rows: list[Measured] = field(default_factory=list)
     growth: dict[str, tuple[Load, Load]] = field(default_factory=dict)
     """The loads in the small and the large database, by operation."""
+    neighbours: list[Neighbours] = field(default_factory=list)
+    organisations: list[Growth] = field(default_factory=list)
+    idle: tuple[Idle, Idle] | None = None
+    """With few and with many organisations."""
     closing: Closing | None = None
     catching_up: Closing | None = None
     memory: float | None = None
@@ -65,30 +72,11 @@ class Report:
     busy_share_before: float = 0
 
 
-@dataclass(frozen=True)
-class Target:
-    """A target and its result."""
-
-    what: str
-    measured: str
-    required: str
-    is_met: bool
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table with text columns followed by number columns."""
-
-    texts: Sequence[str]
-    numbers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def write(report: Report) -> None:
     """Print the report."""
     console = Console(width=CONSOLE_WIDTH)
     for grid in _grids(report):
-        console.print(_table(grid))
+        console.print(to_console(grid))
     for note in _notes(report):
         console.print(note)
 
@@ -101,12 +89,18 @@ def markdown(report: Report, tickets: int) -> str:
         f"# Results\n\nMeasured on {datetime.now(UTC):%Y-%m-%d}, with {tickets:,} tickets, on {where}, Python "
         f"{platform.python_version()}.\n[README.md](README.md) describes the measurements.\n"
     )
-    tables = ["\n".join(_lines(grid)) + "\n" for grid in _grids(report)]
+    tables = [to_markdown(grid) for grid in _grids(report)]
     return "\n".join([begin, *tables, *(f"- {note}" for note in _notes(report))]).rstrip() + "\n"
 
 
 def _grids(report: Report) -> list[Grid]:
-    return [*([_loads(report.rows)] if report.rows else []), _targets(targets(report))]
+    grids = [
+        _loads(report.rows),
+        tenants_report.neighbour_grid(report.neighbours),
+        tenants_report.growth_grid(report.organisations, OPERATIONS),
+        target_grid(targets(report)),
+    ]
+    return [grid for grid in grids if grid.rows]
 
 
 def _notes(report: Report) -> list[str]:
@@ -115,6 +109,8 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"While tickets were posted to either side, the worker wrote {report.mails:,.0f} mails per second."
         )
+    if report.idle:
+        notes += tenants_report.idle_notes(*report.idle)
     if after := report.catching_up:
         notes.append(
             f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} per second "
@@ -130,23 +126,6 @@ def _notes(report: Report) -> list[str]:
     return notes
 
 
-def _table(grid: Grid) -> Table:
-    table = Table()
-    for name in grid.texts:
-        table.add_column(name)
-    for name in grid.numbers:
-        table.add_column(name, justify="right")
-    for row in grid.rows:
-        table.add_row(*row, end_section=PGBENCH in row, style="red" if MISSED in row else None)
-    return table
-
-
-def _lines(grid: Grid) -> Iterator[str]:
-    rules = ["---"] * len(grid.texts) + ["---:"] * len(grid.numbers)
-    for cells in ([*grid.texts, *grid.numbers], rules, *grid.rows):
-        yield f"| {' | '.join(cells)} |"
-
-
 def targets(report: Report) -> list[Target]:
     """Return the targets of the measured operations."""
     found = {(row.operation, row.side): row for row in report.rows}
@@ -156,6 +135,8 @@ def targets(report: Report) -> list[Target]:
         if service and reference:
             reached.extend(_operation_targets(operation, service, reference))
     reached += [_growth_target(operation, few.p50, many.p50) for operation, (few, many) in report.growth.items()]
+    reached += tenants_report.neighbour_targets(report.neighbours)
+    reached += tenants_report.growth_targets(report.organisations, OPERATIONS)
     if report.closing:
         cost = _cpu_per_ticket(report.closing)
         what = f"closing {report.closing.due:,} tickets due at the same time, per second ({cost:.0f} µs CPU each)"
@@ -188,9 +169,8 @@ def _operation_targets(operation: str, service: Measured, reference: Measured) -
 
 
 def _growth_target(operation: str, few: float, many: float) -> Target:
-    growth, most = many / few, MAX_GROWTH[operation]
     what = f"{OPERATIONS[operation]}, growth of p50 from few to many tickets ({many:.2f} / {few:.2f} ms)"
-    return Target(what, f"{growth:.2f}", f"<= {most}", growth <= most)
+    return at_most(what, many / few, MAX_GROWTH[operation])
 
 
 def _cpu_per_ticket(closing: Closing) -> float:
@@ -199,7 +179,7 @@ def _cpu_per_ticket(closing: Closing) -> float:
 
 def _loads(rows: Sequence[Measured]) -> Grid:
     numbers = ("requests/s", "p50 ms", "p99 ms", "failed", "statements", "all trips", "CPU µs")
-    return Grid(("operation", "side"), numbers, [_load(row) for row in rows])
+    return Grid(("operation", "side"), numbers, [_load(row) for row in rows], end_of_section=PGBENCH)
 
 
 def _load(row: Measured) -> list[str]:
@@ -215,8 +195,3 @@ def _load(row: Measured) -> list[str]:
         f"{trips.statements + trips.transactions:.1f}" if trips else "",
         f"{row.cpu:.0f}" if row.cpu is not None else "",
     ]
-
-
-def _targets(reached: Sequence[Target]) -> Grid:
-    rows = [(target.what, target.measured, target.required, "ok" if target.is_met else MISSED) for target in reached]
-    return Grid(("target",), ("measured", "required", ""), rows)

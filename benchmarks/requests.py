@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from urllib.parse import quote
 from uuid import UUID
 
@@ -15,10 +17,11 @@ from app.authentication.sessions.rules import SESSION_LIFETIME
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.security.access_tokens import issue_access_token
-from benchmarks.data import WEEKS, Dataset, Organisation, connected, execute
+from benchmarks.copies import Organisation
+from benchmarks.data import WEEKS, Dataset, all_organisations, connected
 
 READ, LIST, SEARCH, CREATE = "read", "list", "search", "create"
-REQUEST_COUNT = 5000
+REQUEST_COUNT = 5000  # at least one for each organisation
 PAGE = 20  # tickets, the service's default
 
 _SESSION = """
@@ -26,6 +29,8 @@ _SESSION = """
                           expires_at)
     VALUES ($1, $2, $3, '', false, '', '', $4, $4, $5)
 """
+
+_IDS = "SELECT org_id, id FROM tickets WHERE org_id = ANY($1) AND number = ANY($2)"
 
 # Search texts and their frequencies: mostly a single ticket, then those of a customer, some, and many.
 SEARCHES = {
@@ -61,7 +66,9 @@ class Request:
 def make(data: Dataset, secret_key: str, operation: str) -> list[Request]:
     """Return requests for an operation: the same in every run, except for tokens and ids."""
     rng = random.Random(operation)
-    senders = [rng.choice(data.organisations) for _ in range(REQUEST_COUNT)]
+    count = max(REQUEST_COUNT, len(data.organisations))
+    senders = [one for _, one in zip(range(count), cycle(data.organisations), strict=False)]
+    rng.shuffle(senders)
     if operation == CREATE:
         return [_create(one, rng.randint(1, data.customers)) for one in senders]
     headers = asyncio.run(_sign_in_admins(data, secret_key))
@@ -103,26 +110,24 @@ def _search(organisation: Organisation, headers: dict[str, str], text: str) -> R
 async def _sign_in_admins(data: Dataset, secret_key: str) -> dict[str, dict[str, str]]:
     """Sign in an admin of each organisation for a day; return the headers by organisation."""
     headers: dict[str, dict[str, str]] = {}
-    async with connected(data.address) as connection:
-        for one in data.organisations:
-            org_id, user_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
-            session = (org_id, session_id, user_id, now, now + SESSION_LIFETIME)
-            await execute(connection, one.id, (_SESSION, session))
-            token = issue_access_token(
-                secret_key, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
-            )
-            headers[one.id] = {"Authorization": f"Bearer {token}"}
+    sessions = []
+    for one in data.organisations:
+        org_id, user_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
+        sessions.append((org_id, session_id, user_id, now, now + SESSION_LIFETIME))
+        token = issue_access_token(
+            secret_key, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
+        )
+        headers[one.id] = {"Authorization": f"Bearer {token}"}
+    async with connected(data.address) as connection, all_organisations(connection):
+        await connection.executemany(_SESSION, sessions)
     return headers
 
 
 async def _ids(data: Dataset, rng: random.Random) -> dict[str, Sequence[UUID]]:
     """Return the ids of some tickets of each organisation."""
-    found: dict[str, Sequence[UUID]] = {}
-    async with connected(data.address) as connection:
-        for one in data.organisations:
-            numbers = [rng.randint(1, data.tickets) for _ in range(REQUEST_COUNT // 10)]
-            async with connection.transaction():
-                await execute(connection, one.id)
-                sql = "SELECT id FROM tickets WHERE org_id = $1 AND number = ANY($2)"
-                found[one.id] = [row["id"] for row in await connection.fetch(sql, one.id, numbers)]
-    return found
+    numbers = sorted({rng.randint(1, data.tickets) for _ in range(REQUEST_COUNT // 10)})
+    found: dict[str, list[UUID]] = defaultdict(list)
+    async with connected(data.address) as connection, all_organisations(connection):
+        for row in await connection.fetch(_IDS, [one.id for one in data.organisations], numbers):
+            found[str(row["org_id"])].append(row["id"])
+    return dict(found)

@@ -1,0 +1,97 @@
+"""The results about several organisations as tables and targets: noisy neighbours, and many organisations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.idle import Idle
+from benchmarks.noisy import Neighbours, Side
+from benchmarks.organisations import FEW, MANY, Cost, Growth
+from benchmarks.tables import Grid, Target, at_most
+
+MAX_NEIGHBOUR_GROWTH = 1.5  # of the quiet organisations' p99
+MAX_CPU_GROWTH = 1.3
+
+
+def neighbour_grid(measured: Sequence[Neighbours]) -> Grid:
+    """Return the table of the quiet organisations' latencies."""
+    rows = []
+    for one in measured:
+        noise = f"{one.name}, {one.connections} connections"
+        rows += [_side(noise, "many", one.many), _side(noise, "one", one.one)]
+    numbers = ("p50 ms", "p99 ms", "requests", "failed", "noise/s", "noise failed", "web CPU")
+    return Grid(("noise", "by"), numbers, rows, end_of_section="one")
+
+
+def neighbour_targets(measured: Sequence[Neighbours]) -> list[Target]:
+    """Return the targets of the quiet organisations."""
+    return [
+        at_most(
+            f"p99 beside one noisy organisation, relative to many: {one.name}, {one.connections} connections "
+            f"(p50: {one.growth(50):.2f})",
+            one.growth(99),
+            MAX_NEIGHBOUR_GROWTH,
+        )
+        for one in measured
+    ]
+
+
+def growth_grid(measured: Sequence[Growth], names: Mapping[str, str]) -> Grid:
+    """Return the table of costs with few and with many organisations."""
+    rows = []
+    for one in measured:
+        name = names[one.operation]
+        rows += [_cost(name, f"{FEW:,}", one.few), _cost(name, one.others, one.many)]
+    numbers = ("requests/s", "p50 ms", "failed", "transactions", "web CPU µs", "database CPU µs")
+    return Grid(("operation", "organisations"), numbers, rows)
+
+
+def growth_targets(measured: Sequence[Growth], names: Mapping[str, str]) -> list[Target]:
+    """Return the targets of the costs of requests."""
+    return [
+        at_most(
+            f"{names[one.operation]}, CPU per request of {one.others} organisations, relative to {FEW} "
+            f"(p50: {one.p50:.2f})",
+            one.cpu,
+            MAX_CPU_GROWTH,
+        )
+        for one in measured
+    ]
+
+
+def idle_notes(few: Idle, many: Idle) -> list[str]:
+    """Return the results of the idle worker."""
+    return [
+        f"An idle worker used {idle.worker:.1%} of a processor, and the database {idle.database:.1%} for it, with "
+        f"{count:,} organisations. A mail was sent {idle.delay:,.0f} ms after the response. Start and first "
+        f"housekeeping took {idle.housekeeping:.1f} seconds of CPU time."
+        for count, idle in ((FEW, few), (MANY, many))
+    ]
+
+
+def _side(noise: str, by: str, side: Side) -> list[str]:
+    quiet = side.quiet
+    return [
+        noise,
+        by,
+        f"{quiet.percentile(50):.1f}",
+        f"{quiet.percentile(99):.1f}",
+        f"{len(quiet.times) + quiet.failed:,}",
+        str(quiet.failed),
+        f"{side.rate:,.0f}",
+        f"{side.failed:,}",
+        f"{side.busy:.0%}",
+    ]
+
+
+def _cost(operation: str, count: str, cost: Cost) -> list[str]:
+    return [
+        operation,
+        count,
+        f"{cost.rate:,.0f}",
+        f"{cost.p50:.2f}",
+        str(cost.failed),
+        f"{cost.transactions:.2f}",
+        f"{cost.cpu(cost.web_cpu):.0f}",
+        f"{cost.cpu(cost.database_cpu):.0f}",
+    ]
