@@ -23,7 +23,8 @@ _SERVER_PROCESS = text("SELECT pg_backend_pid()")
 class UnnamedStatements(asyncpg.Connection):
     """A connection of the driver whose prepared statements have no names.
 
-    What the driver knows about a statement, such as its types, stays cached. Only the server forgets it.
+    What the driver knows about a statement, such as its types, stays cached. Only the server forgets it. If a migration
+    changes the type of a column, statements that read it fail until the service is restarted.
     """
 
     async def _get_statement(self, *arguments: Any, **options: Any) -> Any:
