@@ -69,16 +69,22 @@ async def _delete_expired_rows(worker: Worker) -> None:
     async with worker.database.session(None) as db:
         organisations = (await db.scalars(select(Organisation.id))).all()
 
+    unfinished: list[UUID] = []
+
     async def delete_batch(org_id: UUID) -> int:
         async with worker.database.session(org_id) as db:
-            return (
+            deleted = (
                 await deliveries.delete_old(db, org_id, worker.channels, before)
                 + await sessions.delete_expired(db, org_id, now)
                 + await links.delete_expired(db, org_id, now)
             )
+        if deleted:
+            unfinished.append(org_id)
+        return deleted
 
-    while await timers.serve_each(organisations, delete_batch, worker.is_stopping):
-        pass  # until no organisation has expired rows left
+    while organisations:
+        await timers.serve_each(organisations, delete_batch, worker.is_stopping)
+        organisations, unfinished = unfinished, []
 
 
 async def _report_runs(worker: Worker) -> None:

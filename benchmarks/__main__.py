@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import closing, data, idle, load, noisy, organisations, pgbench, processes, report, roundtrips
+from benchmarks import closing, data, load, noisy, organisations, pgbench, processes, report, roundtrips
 from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
@@ -122,6 +122,7 @@ def _measure_noise(measured: Report, large: Dataset) -> None:
         _log(NOISY, noise.name, str(noise.connections))
         with processes.place(large.address.service_url, key) as where, processes.service(where) as web:
             measured.neighbours.append(noisy.measure(large, where, web, noise))
+        _log(NOISY, f"p99 {measured.neighbours[-1].growth(99):.2f}")
         data.reset(large)
 
 
@@ -131,8 +132,7 @@ def _measure_organisations(measured: Report) -> None:
             _note_busy_share(measured)
             _log(ORGANISATIONS, operation)
             measured.organisations += organisations.measure(few, many, operation)
-        _log(ORGANISATIONS, "idle worker")
-        measured.idle = idle.measure(few), idle.measure(many)
+            _log(ORGANISATIONS, f"CPU {measured.organisations[-1].cpu:.2f}")
 
 
 def _note_busy_share(measured: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
@@ -45,7 +46,9 @@ def peak_memory(pid: int) -> float:
 
 def backend_cpu_seconds(server: int, role: str) -> float:
     """Return the CPU time of a PostgreSQL server's open connections of a role."""
-    title = f"postgres: {role} ".encode()
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    pids = [int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title)]
-    return sum(cpu_seconds(pid) for pid in pids)
+    title, total = f"postgres: {role} ".encode(), 0.0
+    for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a process that has ended meanwhile
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title):
+                total += cpu_seconds(int(pid))
+    return total

@@ -21,8 +21,8 @@ from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request
 
 QUIET = 4  # organisations; further ones make the noise
 CONNECTIONS, MANY_CONNECTIONS = 32, 200  # of the noise
-MIN_SAMPLES = 2000  # of the quiet organisations on each side: 20 requests above the p99
-MIN_ROUNDS, MAX_ROUNDS = 4, 40
+MIN_SAMPLES = 1000  # of the quiet organisations on each side: 10 requests above the p99
+MIN_ROUNDS, MAX_ROUNDS = 4, 10
 ROUND_SECONDS = 6
 WARM_UP = 2  # seconds
 TICKETS_PER_ORGANISATION = 10  # that the spread load of replies changes; the noisy organisation changes one

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from benchmarks import tenants_report
 from benchmarks.closing import OUTAGE, Closing
-from benchmarks.idle import Idle
 from benchmarks.load import Load
 from benchmarks.noisy import Neighbours
 from benchmarks.organisations import Growth
@@ -63,7 +62,6 @@ class Report:
     """The loads in the small and the large database, by operation."""
     neighbours: list[Neighbours] = field(default_factory=list)
     organisations: list[Growth] = field(default_factory=list)
-    idle: tuple[Idle, Idle] | None = None
     """With few and with many organisations."""
     closing: Closing | None = None
     catching_up: Closing | None = None
@@ -109,8 +107,6 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"While tickets were posted to either side, the worker wrote {report.mails:,.0f} mails per second."
         )
-    if report.idle:
-        notes += tenants_report.idle_notes(*report.idle)
     if after := report.catching_up:
         notes.append(
             f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} per second "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.idle import Idle
 from benchmarks.noisy import Neighbours, Side
-from benchmarks.organisations import FEW, MANY, Cost, Growth
+from benchmarks.organisations import FEW, Cost, Growth
 from benchmarks.tables import Grid, Target, at_most
 
 MAX_NEIGHBOUR_GROWTH = 1.5  # of the quiet organisations' p99
@@ -56,16 +55,6 @@ def growth_targets(measured: Sequence[Growth], names: Mapping[str, str]) -> list
             MAX_CPU_GROWTH,
         )
         for one in measured
-    ]
-
-
-def idle_notes(few: Idle, many: Idle) -> list[str]:
-    """Return the results of the idle worker."""
-    return [
-        f"An idle worker used {idle.worker:.1%} of a processor, and the database {idle.database:.1%} for it, with "
-        f"{count:,} organisations. A mail was sent {idle.delay:,.0f} ms after the response. Start and first "
-        f"housekeeping took {idle.housekeeping:.1f} seconds of CPU time."
-        for count, idle in ((FEW, few), (MANY, many))
     ]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LIFETIME = 5.0  # seconds
 CLAIMS_LIFETIME = 60.0  # seconds
-MAX_ENTRIES = 10_000
+MAX_ENTRIES = 50_000
 
 # Finds the active organisation whose secret key has this hash and is not revoked.
 FindTenant = Callable[[Database, bytes], Awaitable[Tenant | None]]
