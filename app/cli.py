@@ -260,10 +260,9 @@ def worker() -> None:
         from app.worker import run_worker
 
         _check_channels_and_limiter(complete_settings)
-        if settings.database_url is None:
-            _migrate(complete_settings, owner_url)
-        else:
-            _check_database(settings)
+        is_embedded = settings.database_url is None
+        if not (is_embedded and _migrate(complete_settings, owner_url)):
+            _check_database(complete_settings)
         asyncio.run(run_worker(complete_settings))
 
 
@@ -271,9 +270,10 @@ def worker() -> None:
 def migrate() -> None:
     """Migrate the database to this version's schema, as the role of MIGRATIONS_DATABASE_URL."""
     with _database(_load_settings()) as (complete_settings, owner_url):
-        is_migrated = _migrate(complete_settings, owner_url)
-    if is_migrated:
-        sys.stdout.write("The database is up to date.\n")
+        if _migrate(complete_settings, owner_url):
+            sys.stdout.write("The database is up to date.\n")
+        elif not _check_database(complete_settings):
+            raise typer.Exit(1)
 
 
 @cli.command()

@@ -78,7 +78,7 @@ class Neighbours:
 def measure(content: Dataset, where: Place, web: Web, noise: Noise) -> Neighbours:
     """Measure one kind of noise, with a running worker as in production."""
     noisy, calm = content.organisations[0], content.organisations[-QUIET:]
-    others = replace(content, organisations=content.organisations[:-QUIET])
+    others = replace(content, organisations=content.organisations[1:-QUIET])
     clients = [_make_quiet(replace(content, organisations=[one]), where.secret_key) for one in calm]
     sides = [
         (Side(), noise.make(web, others, where.secret_key, TICKETS_PER_ORGANISATION)),

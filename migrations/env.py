@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Literal
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -51,14 +53,21 @@ def _migrate(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
         render_item=_render_item,
+        on_version_apply=_record_supported_revisions,
     )
     with context.begin_transaction():
         context.run_migrations()
-    write_supported_revisions(connection, context.script, context.get_context().get_current_revision())
     distribute_all(connection)
     _grant(connection, context.config.attributes.get("service_role"))
     connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
     connection.commit()
+
+
+def _record_supported_revisions(*, ctx: MigrationContext, heads: Collection[str], **_options: object) -> None:
+    """Record which versions work with the schema, in the transaction of each migration."""
+    assert ctx.connection is not None
+    for current in heads:  # one, or none below the first migration
+        write_supported_revisions(ctx.connection, context.script, current)
 
 
 def _render_item(kind: str, item: object, _context: object) -> str | Literal[False]:

@@ -25,6 +25,7 @@ from app.core.database.migrations import migrate
 from app.core.embedded import start
 from tests.postgres import create_folder
 
+TESSERA = str(Path(sys.executable).with_name("tessera"))
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 PASSWORD = "cobalt-heron-47-lamp"
 READY = "Tessera is ready"
@@ -170,9 +171,11 @@ async def run_tessera(command: str, folder: Path, *arguments: str, **settings: o
     values = {"data_dir": folder / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - without a thread
+    # The installed command always runs the installed code.
+    program_path = [sys.executable, "-c", "from app.cli import main; main()"] if "pythonpath" in settings else [TESSERA]
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from app.cli import main; main()", command, *arguments,
+        *program_path, command, *arguments,
         cwd=folder, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

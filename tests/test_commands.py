@@ -111,9 +111,14 @@ async def test_migrate_updates_an_empty_database_and_is_idempotent(
         assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
         assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")
         await superuser.execute("UPDATE alembic_version SET version_num = '9999'")
+    newer = "tessera: the database has the schema of a newer version: nothing to migrate"
     async with completed("migrate", **settings) as (code, program):
-        assert (code, program.out) == (0, [])
-        assert program.errors == ["tessera: the database has the schema of a newer version: nothing to migrate"]
+        assert (code, program.out, program.errors) == (0, [], [newer])
+    async with superuser_connection(own_database) as superuser:
+        await superuser.execute("DELETE FROM supported_revisions")
+    async with completed("migrate", **settings) as (code, program):
+        assert (code, program.out, program.errors[0]) == (1, [], newer)
+        assert program.errors[1].startswith("tessera: migrations: the database is at 9999, but this version requires")
 
 
 async def test_a_metrics_port_in_use_is_reported_in_one_line(server: TestServer) -> None:

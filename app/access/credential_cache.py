@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 LIFETIME = 5.0  # seconds
 CLAIMS_LIFETIME = 60.0  # seconds
-MAX_ENTRIES = 50_000
+MAX_ENTRIES = 10_000
+MAX_CLAIMS = 50_000  # more, because they are small and last longer
 
 # Finds the active organisation whose secret key has this hash and is not revoked.
 FindTenant = Callable[[Database, bytes], Awaitable[Tenant | None]]
@@ -52,7 +53,7 @@ class CredentialCache:
         self._find_user = find_user
         self._tenants: ExpiringCache[Tenant] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
         self._users: ExpiringCache[tuple[Tenant, Principal]] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
-        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_ENTRIES)
+        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_CLAIMS)
 
     async def resolve_secret_key(self, secret: str) -> Tenant:
         """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.

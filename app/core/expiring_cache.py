@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class ExpiringCache(Generic[V]):
-    """A cache that keeps an entry for `seconds`, and drops the oldest one when it holds more than `size`."""
+    """A cache that keeps an entry for `seconds`, and drops expired ones, and the oldest one beyond `size`."""
 
     def __init__(self, *, seconds: float, size: int) -> None:
         self._seconds = seconds
@@ -27,9 +27,11 @@ class ExpiringCache(Generic[V]):
 
     def put(self, key: Hashable, value: V) -> None:
         """Store a value; its time starts now."""
+        now = time.monotonic()
         self._entries.pop(key, None)
-        self._entries[key] = (time.monotonic() + self._seconds, value)
-        if len(self._entries) > self._size:
+        self._entries[key] = (now + self._seconds, value)
+        # The first entries are the oldest.
+        while len(self._entries) > self._size or next(iter(self._entries.values()))[0] < now:
             self._entries.popitem(last=False)
 
     def discard(self, matches: Callable[[Any, V], bool]) -> None:

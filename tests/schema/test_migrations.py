@@ -6,6 +6,7 @@ import ast
 import asyncio
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -248,30 +249,67 @@ def test_a_table_that_is_not_distributed_is_found() -> None:
 
 # --- versions that work with the schema ------------------------------------------------------------------------------
 
-REMOVALS = {"op.drop_table", "op.drop_column", "op.rename_table", "op.alter_column"}
+# What the statements of the previous version may not survive.
+BREAKING_CALLS = {
+    "op.drop_table", "op.drop_column", "op.rename_table", "op.alter_column", "op.create_check_constraint",
+    "op.create_unique_constraint", "op.create_foreign_key", "op.create_exclude_constraint",
+}  # fmt: skip
+BREAKING_SQL = re.compile(r"\b(DROP (TABLE|COLUMN)|RENAME|SET NOT NULL)\b", re.IGNORECASE)
 
 
-def lacks_oldest_supported(source: str) -> bool:
-    """Return whether a migration changes or removes what the previous version may need, and does not say who does."""
+def find_breaking_calls(source: str) -> list[str]:
+    """Return the calls of a migration that the previous version may not survive, if it does not say who does."""
     module = ast.parse(source)
+    if re.search(r"^oldest_supported = ", source, re.MULTILINE):
+        return []
     (upgrade,) = (node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "upgrade")
-    names = [target.id for node in module.body if isinstance(node, ast.Assign)
-             for target in node.targets if isinstance(target, ast.Name)]  # fmt: skip
-    calls = {ast.unparse(node.func) for node in ast.walk(upgrade) if isinstance(node, ast.Call)}
-    return bool(calls & REMOVALS) and "oldest_supported" not in names
+    calls = [node for node in ast.walk(upgrade) if isinstance(node, ast.Call)]
+    new_tables = {ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "op.create_table"}
+    return [ast.unparse(call) for call in calls if is_breaking(call, new_tables)]
 
 
-def test_migrations_that_remove_something_name_the_oldest_version_that_does_without() -> None:
+def is_breaking(call: ast.Call, new_tables: set[str]) -> bool:
+    name, text_of_call = ast.unparse(call.func), ast.unparse(call)
+    if new_tables & {ast.unparse(argument) for argument in call.args}:
+        return False  # no version has used this table yet
+    match name:
+        case "op.add_column":
+            return "nullable=False" in text_of_call and "server_default=" not in text_of_call
+        case "op.create_index":
+            return "unique=True" in text_of_call
+        case "op.execute":
+            return bool(BREAKING_SQL.search(text_of_call))
+        case _:
+            return name in BREAKING_CALLS
+
+
+def test_migrations_that_break_the_previous_version_name_the_oldest_that_works() -> None:
     for path in sorted(SCRIPTS.glob("versions/*.py")):
-        assert not lacks_oldest_supported(path.read_text()), path.name
+        if 'revision = "0001"' not in path.read_text():  # no version is older than the first migration
+            assert find_breaking_calls(path.read_text()) == [], path.name
 
 
-@pytest.mark.parametrize("removal", sorted(REMOVALS))
-def test_a_migration_that_removes_something_silently_is_found(removal: str) -> None:
-    body = f'def upgrade() -> None:\n    {removal}("notes")\n'
-    assert lacks_oldest_supported(body)
-    assert not lacks_oldest_supported(f'oldest_supported = "0003"\n{body}')
-    assert not lacks_oldest_supported(f"def upgrade() -> None:\n    op.add_column()\n{body.replace('up', 'down')}")
+@pytest.mark.parametrize(
+    ("call", "is_found"),
+    [
+        ('op.drop_column("tickets", "title")', True),
+        ('op.alter_column("tickets", "title", nullable=False)', True),
+        ('op.add_column("tickets", sa.Column("channel", sa.Text(), nullable=False))', True),
+        ('op.add_column("tickets", sa.Column("channel", sa.Text(), nullable=False, server_default="x"))', False),
+        ('op.add_column("tickets", sa.Column("channel", sa.Text(), nullable=True))', False),
+        ('op.create_index("uq", "tickets", ["title"], unique=True)', True),
+        ('op.create_index("ix", "tickets", ["title"], unique=False)', False),
+        ('op.create_check_constraint("ck", "tickets", "number > 0")', True),
+        ('op.execute("ALTER TABLE tickets RENAME COLUMN title TO subject")', True),
+        ('op.execute("ALTER TABLE tickets ENABLE ROW LEVEL SECURITY")', False),
+        ('op.create_table("notes"), op.create_unique_constraint("uq", "notes", ["id"])', False),
+    ],
+)
+def test_a_migration_that_silently_breaks_the_previous_version_is_found(call: str, is_found: bool) -> None:
+    body = f"def upgrade() -> None:\n    {call}\n"
+    assert bool(find_breaking_calls(body)) == is_found
+    assert find_breaking_calls(f'oldest_supported = "0003"\n{body}') == []
+    assert find_breaking_calls(f"def upgrade() -> None:\n    pass\n{body.replace('upgrade', 'downgrade')}") == []
 
 
 async def test_the_database_lists_the_versions_that_work_with_it_in_both_directions(empty: TestServer) -> None:
@@ -287,3 +325,20 @@ async def read_supported(server: TestServer) -> list[str]:
     async with connected(server.owner_url) as connection:
         rows = await connection.fetch("SELECT revision FROM supported_revisions ORDER BY revision")
     return [row["revision"] for row in rows]
+
+
+async def test_a_failing_migration_leaves_the_list_of_the_one_before(empty: TestServer, tmp_path: Path) -> None:
+    head = find_head_revision()
+    scripts = tmp_path / "migrations"
+    shutil.copytree(SCRIPTS, scripts)
+    removing = f'revision = "removing"\ndown_revision = "{head}"\noldest_supported = "removing"\n'
+    (scripts / "versions/removing.py").write_text(f"{removing}def upgrade(): pass\n")
+    failing = 'revision = "failing"\ndown_revision = "removing"\n'
+    (scripts / "versions/failing.py").write_text(f"{failing}def upgrade(): raise RuntimeError\n")
+    config = make_alembic_config(empty.owner_url, SERVICE)
+    config.set_main_option("script_location", str(scripts))
+
+    with pytest.raises(RuntimeError):
+        await asyncio.to_thread(command.upgrade, config, "head")
+
+    assert await read_supported(empty) == ["removing"]

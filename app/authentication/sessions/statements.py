@@ -10,8 +10,8 @@ from app.organisations.statements import TENANT_COLUMNS
 USER_FIELDS = ("email", "first_name", "last_name", "role_kind", "role_id", "granted", "denied", "second_factor")
 _USER_COLUMNS = ", ".join(f"u.{name}" for name in USER_FIELDS)
 
-# For an organisation ($1), a user ($2), and their session ($3), unless it has ended at a (real) time ($4). The columns
-# of the organisation come first, because both have an `id`.
+# For an organisation ($1), a user ($2), and their session ($3), unless it has ended at a (real) time ($4), which is the
+# rule `Session.not_expired_condition`.
 FIND_PRINCIPAL = f"""
     SELECT {TENANT_COLUMNS}, {_USER_COLUMNS}, r.name AS role_name, r.permissions AS role_permissions, s.remembered
     FROM users AS u

@@ -49,7 +49,7 @@ class NotMigrated(Unavailable):
     """The database is not prepared for this version of the service."""
 
     code = "not_migrated"
-    title = "The database is not migrated to this version. Run `tessera migrate`."
+    title = "The database is not migrated to this version. Run `tessera migrate`, or a newer version of Tessera."
 
 
 class Database:
@@ -74,6 +74,7 @@ class Database:
         transaction_pooler: bool = False,
         before_commit: BeforeCommit | None = None,
     ) -> None:
+        self._is_pooled = transaction_pooler
         self.before_commit = before_commit
         self.after_commit: list[Callable[[], None]] = []
         session_settings = {"application_name": "tessera", "timezone": "UTC"}  # a pooler hands these on
@@ -125,7 +126,7 @@ class Database:
                 self.run_after_commit()
 
     @asynccontextmanager
-    async def driver(self, org_id: UUID, *, wakes_worker: bool = False) -> AsyncIterator[Driver]:
+    async def driver(self, org_id: UUID | None, *, wakes_worker: bool = False) -> AsyncIterator[Driver]:
         """Open a transaction on the driver's connection, without SQLAlchemy, for the most frequent statements.
 
         They take a third of the CPU time that they take with SQLAlchemy.
@@ -142,7 +143,10 @@ class Database:
             self.run_after_commit()
 
     async def fetch_row(self, sql: str, *parameters: object) -> asyncpg.Record | None:
-        """Read one row of tables without row level security in one round trip: the statement is its own transaction."""
+        """Read one row of tables without row level security, in one round trip unless there is a pooler."""
+        if self._is_pooled:  # only a transaction has timeouts
+            async with self.driver(None) as driver:
+                return await driver.fetchrow(sql, *parameters)
         async with self._check_out() as driver:
             return await driver.fetchrow(sql, *parameters)
 

@@ -24,7 +24,8 @@ class UnnamedStatements(asyncpg.Connection):
     """A connection of the driver whose prepared statements have no names.
 
     What the driver knows about a statement, such as its types, stays cached. Only the server forgets it. If a migration
-    changes the type of a column, statements that read it fail until the service is restarted.
+    changes the type of a column, statements that read it fail until the service is restarted. When the driver looks up
+    an array type, it may leave `jit` off on the server's connection, as every transaction of the service sets it.
     """
 
     async def _get_statement(self, *arguments: Any, **options: Any) -> Any:

@@ -40,9 +40,9 @@ def find_supported_revisions(scripts: ScriptDirectory, current: str) -> list[str
     return supported
 
 
-def write_supported_revisions(connection: Connection, scripts: ScriptDirectory, current: str | None) -> None:
+def write_supported_revisions(connection: Connection, scripts: ScriptDirectory, current: str) -> None:
     """Record which versions work with the schema, after a migration in either direction to `current`."""
-    if current is None or not inspect(connection).has_table(SupportedRevision.__tablename__):
+    if not inspect(connection).has_table(SupportedRevision.__tablename__):
         return
     connection.execute(delete(SupportedRevision))
     rows = [{"revision": revision} for revision in find_supported_revisions(scripts, current)]

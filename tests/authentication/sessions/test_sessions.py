@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import User as UserRow
+from app.authentication.sessions.models import Session
+from app.authentication.sessions.queries import find_principal
 from app.core.database.pool import Database
 from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
@@ -204,3 +207,20 @@ class TestVerify:
             if 0 < len(token) <= 4096 and "\0" not in token:
                 answer = await api.http.post("/auth/verify", json={"token": token})
                 assert (answer.status_code, answer.json()) == (200, {"active": False})
+
+
+async def test_the_statements_with_and_without_the_orm_agree_on_when_a_session_ends(desk: Desk) -> None:
+    session_id = desk.admin.session_id
+    async with desk.database.session(desk.id) as db:
+        expires_at = await db.scalar(
+            select(Session.expires_at).where(Session.org_id == desk.id, Session.id == session_id)
+        )
+    assert expires_at is not None
+    for since_end, is_found in ((-1, True), (0, False), (1, False)):
+        now = expires_at + since_end * datetime.resolution
+        async with desk.database.session(desk.id) as db:
+            conditions = (Session.org_id == desk.id, Session.id == session_id, Session.not_expired_condition(now))
+            by_orm = await db.scalar(select(Session.id).where(*conditions))
+        async with desk.database.driver(desk.id) as driver:
+            by_driver = await find_principal(driver, desk.id, desk.admin.id, session_id, now)
+        assert (by_orm is not None, by_driver is not None) == (is_found, is_found)
