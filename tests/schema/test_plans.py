@@ -21,7 +21,6 @@ from app.notifications import queries as notifications
 from app.notifications.filters import NotificationFilters
 from app.notifications.schemas import NotificationListQuery
 from app.operations import queries as operations
-from app.organisations.statements import FIND_BY_SECRET_HASH
 from app.tickets import queries as tickets
 from app.tickets.assignment import backlog
 from app.tickets.assignment import queries as assignment
@@ -88,13 +87,6 @@ async def test_the_user_of_an_access_token_is_read_from_indexes(service_connecti
 
     ((sql, parameters),) = recorder.sent
     assert await find_statement_problems(service_connection, sql, parameters) == []
-
-
-async def test_the_organisation_of_a_secret_key_is_read_from_an_index(service_connection: Connection) -> None:
-    await service_connection.execute("SET LOCAL enable_seqscan = off")  # there are few organisations
-    plan = await explain(service_connection, FIND_BY_SECRET_HASH, (b"1" * 32,))
-
-    assert "ix_secret_keys_hash" in used_indexes(plan)
 
 
 async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(service_connection: Connection) -> None:
