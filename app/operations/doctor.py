@@ -151,12 +151,9 @@ async def _check_role(db: AsyncSession) -> Finding:
 async def _check_migrations(db: AsyncSession) -> Finding:
     current, required = await read_schema_revision(db), migrations.find_head_revision()
     if not await is_supported(db, required):
-        return Finding(
-            False,
-            "migrations",
-            f"the database is at {current or 'no revision'}, but this version requires {required}: run "
-            "`tessera migrate`, or a newer version of Tessera if the database is ahead",
-        )
+        remedy = "`tessera migrate`" if migrations.has_revision(current) else "a newer version of Tessera"
+        detail = f"the database is at {current or 'no revision'}, but this version requires {required}: run {remedy}"
+        return Finding(False, "migrations", detail)
     if current != required:
         return Finding(True, "migrations", f"at {current} of a newer version, which supports this one ({required})")
     return Finding(True, "migrations", f"at {current}, as this version requires")

@@ -123,7 +123,8 @@ async def test_a_newer_schema_is_correct_if_it_supports_this_version(deployment:
         )
 
     assert found == Finding(True, "migrations", f"at 9999 of a newer version, which supports this one ({revision})")
-    assert unsupported.startswith(f"migrations: the database is at 9999, but this version requires {revision}: run ")
+    requires = f"but this version requires {revision}: run a newer version of Tessera"
+    assert unsupported == f"migrations: the database is at 9999, {requires}"
 
 
 async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> None:

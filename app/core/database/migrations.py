@@ -47,3 +47,9 @@ def make_alembic_config(owner_url: str | None = None, service_role: str | None =
 def find_head_revision() -> str | None:
     """Return the migration that the code of this version needs."""
     return ScriptDirectory.from_config(make_alembic_config()).get_current_head()
+
+
+def has_revision(revision: str | None) -> bool:
+    """Return whether this version has the migrations up to a revision of the database. `None` stands for no revision."""
+    known = {script.revision for script in ScriptDirectory.from_config(make_alembic_config()).walk_revisions()}
+    return revision is None or revision in known

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.core.clock import real_now
 from app.core.database.intervals import add_interval_sql
@@ -154,20 +155,18 @@ async def serve_each(
 async def _run_batch(database: Database, org_id: UUID, handlers: Handlers) -> int:
     """Fire one organisation's next batch; return the number of fired timers.
 
-    If a kind has only locked or failing timers, try the next kind, without their subjects: a subject that is unlocked
-    meanwhile still has its earlier timer.
+    If a kind has only locked or failing timers, try the next kind.
     """
-    kinds, tried = list(handlers), set[UUID]()
+    kinds = list(handlers)
     while True:
         async with database.session(org_id) as db:
-            due = await find_next_due(db, org_id, real_now(), kinds=kinds, without=tried)
+            due = await find_next_due(db, org_id, real_now(), kinds=kinds)
         if not due:
             return 0
         fired = await _fire_or_postpone(database, org_id, handlers[due[0].kind], due)
         if fired:
             return fired
         kinds.remove(due[0].kind)
-        tried |= {one.subject_id for one in due}
 
 
 async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:
@@ -202,11 +201,21 @@ async def _postpone(database: Database, org_id: UUID, due: Due) -> None:
 async def find_next_due(
     db: AsyncSession, org_id: UUID, now: datetime, *, kinds: Sequence[str], without: Collection[UUID] = ()
 ) -> list[Due]:
-    """Find the organisation's earliest due timers of one kind, at most a batch, without those of some subjects."""
+    """Find the organisation's earliest due timers of one kind, at most a batch, without those of some subjects.
+
+    Each is the first timer of its subject: a later one waits, even if the first is locked or of a kind not looked for.
+    """
+    other = aliased(Timer)
+    # An aggregate, which is computed for each row: an anti-join might read all timers of the organisation.
+    first_due_at = (
+        select(func.min(other.due_at))
+        .where(other.org_id == org_id, other.subject_id == Timer.subject_id, other.kind != text(f"'{DELIVER}'"))
+        .scalar_subquery()
+    )
     rows = await db.execute(
         select(Timer.kind, Timer.subject_id, Timer.due_at)
         .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
-        .where(Timer.subject_id.not_in(without))
+        .where(Timer.subject_id.not_in(without), Timer.due_at <= first_due_at)
         .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
         .limit(TIMERS_PER_BATCH)
     )

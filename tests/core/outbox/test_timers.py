@@ -315,6 +315,26 @@ async def test_a_later_timer_of_a_subject_does_not_overtake_an_earlier_one_that_
     assert chime.subjects() == [other, subject]
 
 
+async def test_a_later_timer_waits_for_an_earlier_one_that_was_set_while_the_kind_of_that_was_locked(
+    pool: Database,
+) -> None:
+    org_id, chime = uuid4(), Bell()
+    locked, subject = await set_timer(pool, org_id, ago=2 * SECOND), uuid4()
+
+    async def find_locked(_db: AsyncSession, _org_id: UUID, _due: Sequence[Due]) -> Sequence[Due]:
+        if subject not in ringing:
+            ringing.append(subject)
+            await set_timer(pool, org_id, ago=SECOND, subject=subject)
+            await set_timer(pool, org_id, kind=CHIME, subject=subject)
+        return []
+
+    ringing: list[UUID] = []
+    assert await timers.run_due(pool, {RING: find_locked, CHIME: chime}) == 0
+    assert chime.subjects() == []
+    assert await timers.run_due(pool, {RING: (ring := Bell()), CHIME: chime}) == 3
+    assert (ring.subjects(), chime.subjects()) == ([locked, subject], [subject])
+
+
 async def test_a_failing_organisation_does_not_delay_others(own_database: TestServer, superuser: Superuser) -> None:
     """Another transaction locks its timers all the time, so they can be neither deleted nor postponed."""
     stuck, fine = sorted((uuid4(), uuid4()))
