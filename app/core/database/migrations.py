@@ -50,6 +50,6 @@ def find_head_revision() -> str | None:
 
 
 def has_revision(revision: str | None) -> bool:
-    """Return whether this version has the migrations up to a revision of the database. `None` stands for no revision."""
+    """Return whether this version has the migrations up to a revision; `None` stands for a database without any."""
     known = {script.revision for script in ScriptDirectory.from_config(make_alembic_config()).walk_revisions()}
     return revision is None or revision in known
