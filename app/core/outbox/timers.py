@@ -206,16 +206,17 @@ async def find_next_due(
     Each is the first timer of its subject: a later one waits, even if the first is locked or of a kind not looked for.
     """
     other = aliased(Timer)
-    # An aggregate, which is computed for each row: an anti-join might read all timers of the organisation.
-    first_due_at = (
-        select(func.min(other.due_at))
+    # A count, which is made for each row: an anti-join or a minimum might read all timers of the organisation.
+    earlier_count = (
+        select(func.count())
         .where(other.org_id == org_id, other.subject_id == Timer.subject_id, other.kind != text(f"'{DELIVER}'"))
+        .where(other.due_at < Timer.due_at)
         .scalar_subquery()
     )
     rows = await db.execute(
         select(Timer.kind, Timer.subject_id, Timer.due_at)
         .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
-        .where(Timer.subject_id.not_in(without), Timer.due_at <= first_due_at)
+        .where(Timer.subject_id.not_in(without), earlier_count == text("0"))
         .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
         .limit(TIMERS_PER_BATCH)
     )
