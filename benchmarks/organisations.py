@@ -1,4 +1,4 @@
-"""Measure how the costs of requests and of the worker grow from few to many organisations of the same size.
+"""Measure how the cost of requests grows from few to many organisations of the same size.
 
 With many organisations, the web process rarely has a credential in its cache. To separate this from the effect of the
 larger database, requests come from all organisations in turn, and from only a few of the many.

@@ -30,6 +30,8 @@ class Latencies:
     def percentile(self, percent: int) -> float:
         """Return a percentile of the latencies. A failed request counts as one that never ends."""
         times = sorted(self.times) + [math.inf] * self.failed
+        if not times:
+            return math.nan
         return times[min(len(times) - 1, len(times) * percent // 100)]
 
     def extend(self, other: Latencies) -> None:

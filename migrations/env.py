@@ -87,7 +87,7 @@ def _grant(connection: Connection, service_role: str | None) -> None:
 
 
 async def _connect_and_migrate() -> None:
-    connect_args = {"connection_class": pooler.UnnamedStatements}  # so that a pooler can be found
+    connect_args = {"connection_class": pooler.UnnamedStatements}  # works behind a pooler, to report it
     engine = create_async_engine(_url(), poolclass=pool.NullPool, connect_args=connect_args)
     try:
         async with engine.connect() as connection:

@@ -9,7 +9,7 @@ import gc
 
 import app.main
 import app.operations.doctor
-import app.worker  # noqa: F401
+import app.worker  # noqa: F401 - the forks use it
 from app.core.security import password_hashing, password_strength
 
 password_hashing.warm_up()

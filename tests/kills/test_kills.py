@@ -144,7 +144,7 @@ async def aftermath(server: TestServer) -> AsyncIterator[Aftermath]:
 def _summarise(aftermath: Aftermath) -> None:
     """Print the seed and the extent of the run, which are shown if a test fails."""
     mails = aftermath.smtp_server.received
-    print(  # noqa: T201
+    print(  # noqa: T201 - as above
         f"KILL_SEED={SEED} kills={len(aftermath.fleet.killed)} acknowledged={aftermath.count_acknowledged()} "
         f"without_response={sum(load.broken for load in aftermath.loads)} mails={len(mails)} "
         f"copies={len(mails) - len({mail.message_id for mail in mails})}"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -53,7 +54,7 @@ class Balancer:
             await self.request("GET", f"{ticket}/history")
             await self.request("GET", "/tickets?status=RESPONDED&q=broke")
 
-    async def request(self, method: str, path: str, **options: object) -> dict[str, str] | None:
+    async def request(self, method: str, path: str, **options: Any) -> dict[str, str] | None:
         """Send a request to one of the processes. Return the response, or `None` if it failed."""
         await asyncio.sleep(PAUSE)
         url = random.choice(self.processes).url
@@ -61,7 +62,7 @@ class Balancer:
         self.sent[url] += 1
         try:
             headers = options.pop("headers", self.client.admin)
-            answer = await self.client.http.request(method, url + path, headers=headers, **options)  # type: ignore[arg-type]
+            answer = await self.client.http.request(method, url + path, headers=headers, **options)
         except httpx.TransportError as error:
             self.failed.append(f"{method} {path}: {error!r}")
             return None

@@ -30,7 +30,7 @@ class UnnamedStatements(asyncpg.Connection):
 
     async def _get_statement(self, *arguments: Any, **options: Any) -> Any:
         inherited: Any = super()
-        statement = await inherited._get_statement(*arguments, **(options | {"named": ""}))  # noqa: SLF001
+        statement = await inherited._get_statement(*arguments, **(options | {"named": ""}))  # noqa: SLF001 - `test_driver_internals.py` guards it
         statement.mark_unprepared()
         return statement
 

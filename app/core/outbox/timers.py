@@ -216,7 +216,7 @@ async def find_next_due(
     rows = await db.execute(
         select(Timer.kind, Timer.subject_id, Timer.due_at)
         .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
-        .where(Timer.subject_id.not_in(without), earlier_count == text("0"))
+        .where(Timer.subject_id.not_in(without), earlier_count == 0)
         .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
         .limit(TIMERS_PER_BATCH)
     )
