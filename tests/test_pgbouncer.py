@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 ORGANISATIONS = 3
 TICKETS = 8  # per organisation
+# Of this database: other tests lock in others.
+ADVISORY_LOCKS = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
 MAILS_WAITING = "SELECT count(*) FROM deliveries WHERE status <> 'SENT'"
 
 
@@ -133,7 +138,7 @@ async def assert_nothing_is_left_behind(pgbouncer: PgBouncer) -> None:
         for connection in connections:
             assert await connection.fetch("SELECT name FROM pg_prepared_statements") == []
             assert not await connection.fetchval("SELECT current_setting('app.org_id', true)")
-            assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            assert await connection.fetchval(ADVISORY_LOCKS) == 0
 
 
 async def test_the_service_recovers_when_pgbouncer_was_killed(deployment: Deployment) -> None:
