@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app.access.attempt_limits import Attempts
 from app.access.credential_cache import CredentialCache
+from app.access.credential_changes import CredentialChangeReader
 from app.access.startup_checks import check_callers
 from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
@@ -162,6 +164,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.services = services = _build_services(settings)
     password_hashing.warm_up()
     password_strength.load_common_passwords()
+    changes = asyncio.create_task(CredentialChangeReader(services.probe, services.credential_cache).run())
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
@@ -175,6 +178,8 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             if worker:
                 await worker.stop()
         finally:
+            changes.cancel()
+            await asyncio.wait([changes])
             await services.database.dispose()
             await services.probe.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.access import models as access
 from app.accounts.pictures import models as pictures
 from app.accounts.roles import models as roles
 from app.accounts.single_use_links import models as links
@@ -22,6 +23,7 @@ from app.tickets.search import models as ticket_search
 
 __all__ = [
     "Base",
+    "access",
     "comments",
     "links",
     "menus",

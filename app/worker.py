@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from app import wiring
+from app.access.credential_changes import delete_old_changes
 from app.accounts.single_use_links import service as links
 from app.authentication.sessions import service as sessions
 from app.core.clock import real_now
@@ -67,6 +68,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
     now = real_now()
     before = now - timedelta(days=worker.settings.delivered_retention_days)
     async with worker.database.session(None) as db:
+        await delete_old_changes(db, now)
         organisations = (await db.scalars(select(Organisation.id))).all()
 
     unfinished: list[UUID] = []

@@ -1,8 +1,8 @@
-"""Resolve secret keys and access tokens, and cache the results for a few seconds.
+"""Resolve secret keys and access tokens, and cache the results.
 
-A revoked secret key, an ended session, a suspended or erased user therefore loses access within `LIFETIME` seconds,
-and a changed role takes effect within them. Sandbox organisations are not cached, because their clock can be moved at
-any time.
+The cache learns of changes by `credential_changes.py`. A revoked secret key, an ended session, a suspended or erased
+user therefore loses access within `MAX_SILENCE` seconds, and a changed role takes effect within them. Sandbox
+organisations are not cached, because their clock can be moved at any time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from app.access.callers import Principal
@@ -20,21 +21,55 @@ from app.access.tenant import Tenant
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.expiring_cache import ExpiringCache
-from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
+from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims, InvalidToken, read_access_token
 from app.core.security.secret_keys import hash_secret_key, is_secret_key
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-LIFETIME = 5.0  # seconds
-CLAIMS_LIFETIME = 60.0  # seconds
-MAX_ENTRIES = 10_000
-MAX_CLAIMS = 50_000  # more, because they are small and last longer
+T = TypeVar("T")
+
+LIFETIME = ACCESS_TOKEN_LIFETIME.total_seconds()
+# Without news of changes for so long, only lookups that are not older count.
+MAX_SILENCE = 5.0  # seconds
+MAX_ENTRIES = 50_000  # of each kind
+MAX_CHANGES = 100_000
 
 # Finds the active organisation whose secret key has this hash and is not revoked.
 FindTenant = Callable[[Database, bytes], Awaitable[Tenant | None]]
 # Finds an active user by organisation, user and session, unless the session has ended at this (real) time.
 FindUser = Callable[["Driver", UUID, UUID, UUID, datetime], Awaitable[tuple[Tenant, Principal] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup(Generic[T]):
+    """What a lookup found that began at a time of the monotonic clock."""
+
+    found: T
+    began_at: float
+
+
+class _LastChanges:
+    """When the credentials of users and organisations changed last, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._all_changed_at = 0.0
+        self._changed_at: dict[UUID, float] = {}
+
+    def add(self, changed_id: UUID) -> None:
+        """Note a change of a user, or of an organisation and all its users."""
+        if len(self._changed_at) >= MAX_CHANGES:
+            self.add_all()
+        self._changed_at[changed_id] = time.monotonic()
+
+    def add_all(self) -> None:
+        """Note a change of all."""
+        self._all_changed_at = time.monotonic()
+        self._changed_at.clear()
+
+    def was_changed(self, since: float, *ids: UUID) -> bool:
+        """Return whether one of these changed at this time or later."""
+        return since <= max(self._all_changed_at, *(self._changed_at.get(changed_id, 0.0) for changed_id in ids))
 
 
 class CredentialCache:
@@ -51,9 +86,13 @@ class CredentialCache:
         self._signing_key = signing_key
         self._find_tenant = find_tenant
         self._find_user = find_user
-        self._tenants: ExpiringCache[Tenant] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
-        self._users: ExpiringCache[tuple[Tenant, Principal]] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
-        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_CLAIMS)
+        self._tenants: ExpiringCache[_Lookup[Tenant]] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
+        self._users: ExpiringCache[_Lookup[tuple[Tenant, Principal]]] = ExpiringCache(
+            seconds=LIFETIME, size=MAX_ENTRIES
+        )
+        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
+        self._changes = _LastChanges()
+        self._confirmed_at = -MAX_SILENCE
 
     async def resolve_secret_key(self, secret: str) -> Tenant:
         """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.
@@ -64,13 +103,15 @@ class CredentialCache:
         if not is_secret_key(secret):
             raise InvalidSecretKey
         hashed = hash_secret_key(secret)
-        tenant = self._tenants.get(hashed)
+        cached = self._tenants.get(hashed)
+        if cached is not None and self._is_valid(cached.began_at, cached.found.id):
+            return cached.found
+        began_at = time.monotonic()
+        tenant = await self._find_tenant(self._database, hashed)
         if tenant is None:
-            tenant = await self._find_tenant(self._database, hashed)
-            if tenant is None:
-                raise InvalidSecretKey
-            if not tenant.sandbox:
-                self._tenants.put(hashed, tenant)
+            raise InvalidSecretKey
+        if not tenant.sandbox:
+            self._tenants.put(hashed, _Lookup(tenant, began_at))
         return tenant
 
     async def resolve_access_token(self, token: str) -> tuple[Tenant, Principal]:
@@ -81,15 +122,20 @@ class CredentialCache:
         """
         claims = self.read_claims(token)
         key = (claims.org_id, claims.user_id, claims.session_id)
-        found = self._users.get(key)
+        cached = self._users.get(key)
+        now = real_now()
+        if cached is not None and self._is_valid(cached.began_at, claims.org_id, claims.user_id):
+            _tenant, user = cached.found
+            if user.session_expires_at > now:  # else it may have been prolonged since
+                return cached.found
+        began_at = time.monotonic()
+        async with self._database.driver(claims.org_id) as driver:
+            found = await self._find_user(driver, *key, now)
         if found is None:
-            async with self._database.driver(claims.org_id) as driver:
-                found = await self._find_user(driver, *key, real_now())
-            if found is None:
-                raise InvalidToken
-            tenant, _user = found
-            if not tenant.sandbox:
-                self._users.put(key, found)
+            raise InvalidToken
+        tenant, _user = found
+        if not tenant.sandbox:
+            self._users.put(key, _Lookup(found, began_at))
         return found
 
     def read_claims(self, token: str) -> AccessClaims:
@@ -107,11 +153,22 @@ class CredentialCache:
         return claims
 
     def invalidate(self, org_id: UUID, user_id: UUID | None = None) -> None:
-        """Drop the entries of one user, or of an organisation and all its users.
+        """Look the credentials of one user, or of an organisation and all its users, up again.
 
-        A concurrent lookup may still put back what it read before the change, for `LIFETIME` seconds.
+        A lookup that is running does not count, because it may have read the state before the change.
         """
-        prefix = (org_id,) if user_id is None else (org_id, user_id)
-        self._users.discard(lambda key, _found: key[: len(prefix)] == prefix)
-        if user_id is None:
-            self._tenants.discard(lambda _key, tenant: tenant.id == org_id)
+        self._changes.add(org_id if user_id is None else user_id)
+
+    def invalidate_all(self) -> None:
+        """Look all credentials up again."""
+        self._changes.add_all()
+
+    def confirm(self, read_at: float) -> None:
+        """Note that the cache knows all changes up to a time of the monotonic clock."""
+        self._confirmed_at = read_at
+
+    def _is_valid(self, began_at: float, *ids: UUID) -> bool:
+        """Return whether what a lookup has found is still true, as far as this process can know."""
+        if self._changes.was_changed(began_at, *ids):
+            return False
+        return time.monotonic() - max(began_at, self._confirmed_at) < MAX_SILENCE

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.credential_changes import record_credential_change
 from app.access.operation_requirements import get_requirement
 from app.access.services import get_services
 
@@ -29,16 +30,22 @@ Db = Annotated[AsyncSession, Depends(open_transaction, scope="function")]
 async def transaction_refreshing_credentials(
     request: Request, org_id: UUID, user_id: UUID | None = None
 ) -> AsyncIterator[AsyncSession]:
-    """Open a transaction that changes what credentials allow. The change takes effect at once in this process.
+    """Open a transaction that changes what credentials allow.
+
+    The change takes effect at once in this process, and in others as soon as they read of it.
 
     Args:
         user_id: the only user whom the change concerns; `None` for the organisation and all its users.
     """
     async with get_services(request).database.session(org_id) as db:
         yield db
+        record_credential_change(db, org_id, user_id)
     invalidate_credentials(request, org_id, user_id)  # after the commit: before, the old state could be read again
 
 
 def invalidate_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
-    """Remove the credentials of one user, or of an organisation and all its users, from the cache."""
+    """Make this process look up the credentials of one user, or of an organisation and all its users, again.
+
+    Call it after the commit of a transaction that has recorded the change.
+    """
     get_services(request).credential_cache.invalidate(org_id, user_id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
@@ -33,8 +33,3 @@ class ExpiringCache(Generic[V]):
         # The first entries are the oldest.
         while len(self._entries) > self._size or next(iter(self._entries.values()))[0] < now:
             self._entries.popitem(last=False)
-
-    def discard(self, matches: Callable[[Any, V], bool]) -> None:
-        """Remove the entries that match: `matches` receives the key and the value."""
-        for key in [key for key, (_, value) in self._entries.items() if matches(key, value)]:
-            del self._entries[key]

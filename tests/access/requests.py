@@ -184,7 +184,7 @@ _TITLE = {"title": "It broke again"}
 REQUESTS: dict[str, Make] = {
     "signUpOrganisation": _sign_up_organisation,
     "getOrganisation": _fixed("/org"),
-    "changeOrganisation": _fixed("/org", {"autoCloseDays": 30}),
+    "changeOrganisation": _fixed("/org", {"autoCloseDays": 31}),
     "advanceClock": _fixed("/org/clock/advance", {"seconds": 1}),
     "signUp": _sign_up,
     "signUpAdmin": _sign_up_admin,
@@ -232,7 +232,9 @@ REQUESTS: dict[str, Make] = {
     "setUserRole": _user("/users/{id}/role", {"roleId": str(ENGINEER.id)}),
     "resetUserSecondFactor": _user("/users/{id}/2fa", second_factor=True),
     "getUserPermissions": _user("/users/{id}/permissions"),
-    "setUserPermissions": _user("/users/{id}/permissions", {"granted": [], "denied": []}),
+    "setUserPermissions": _user(
+        "/users/{id}/permissions", {"granted": [], "denied": [{"resource": "tickets", "create": True}]}
+    ),
     "listRoles": _fixed("/roles"),
     "createRole": _create_role,
     "getRole": _role(),

@@ -30,11 +30,3 @@ def test_the_oldest_entry_is_dropped_when_the_cache_is_full() -> None:
     for number in range(3):
         cache.put(number, number)
     assert [cache.get(number) for number in range(3)] == [None, 1, 2]
-
-
-def test_matching_entries_are_discarded() -> None:
-    cache: ExpiringCache[int] = ExpiringCache(seconds=10, size=5)
-    for number in range(3):
-        cache.put(number, number)
-    cache.discard(lambda key, value: key == value == 1)
-    assert [cache.get(number) for number in range(3)] == [0, None, 2]

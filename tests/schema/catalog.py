@@ -136,6 +136,7 @@ async def fill(connection: Connection, org_id: UUID) -> None:
         "relay_failures": {"org_id": org_id, "id": new_id(), "seq": 1, "subscriber": "mail", "attempts": 1,
                            "last_error": "no", "created_at": NOW},
         "supported_revisions": {"revision": f"of {org_id}"},
+        "credential_changes": {"id": new_id(), "org_id": org_id, "created_at": NOW},
         "job_runs": {"name": f"timers of {org_id}", "every_seconds": 1, "last_run_at": NOW},
     }  # fmt: skip
     for table, values in rows.items():

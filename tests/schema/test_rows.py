@@ -154,7 +154,7 @@ async def test_the_tables_are_those_of_the_models_and_include_the_exceptions(sup
     assert set(tables) == set(Base.metadata.tables)
     assert set(tables) > DIRECTORY_TABLES | UNPROTECTED_TABLES
     assert find_tables(TableKind.DIRECTORY) == {"organisations", "secret_keys"}
-    assert find_tables(TableKind.LOCAL) == {"job_runs", "supported_revisions"}
+    assert find_tables(TableKind.LOCAL) == {"credential_changes", "job_runs", "supported_revisions"}
     assert find_tables(TableKind.SIGN_IN) == {"credentials"}
     assert find_tables(TableKind.UNPROTECTED_TENANT) == {"counters", "relays", "timers", "ticket_search"}
 

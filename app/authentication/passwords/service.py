@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempt_limits import Attempts
 from app.access.callers import UserCaller
+from app.access.credential_changes import record_credential_change
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
@@ -73,6 +74,7 @@ async def _reset(db: AsyncSession, subject: TokenSubject, link: Link, tenant: Te
     _check_may_reset(user, link)
     await _set_password(db, user, credential, password_hash)
     await sessions.end_sessions(db, user.org_id, user.id)
+    record_credential_change(db, user.org_id, user.id)
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     if user.email_verified_at is None:
         user.email_verified_at = real_now()
@@ -113,6 +115,7 @@ async def change_password(
         user, credential = await lock_caller_with_credential(db, caller, checked_credential)
         await _set_password(db, user, credential, password_hash)
         await sessions.end_sessions(db, caller.org_id, user.id, keep=caller.user.session_id)
+        record_credential_change(db, caller.org_id, user.id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from app.access.callers import Principal
 from app.access.tenant import Tenant
-from app.access.user_permissions import RoleKind
+from app.access.user_permissions import Permissions, RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.users.models import User
 from app.authentication.sessions.models import Session
@@ -38,7 +39,7 @@ async def find_principal(
         role = Role(name=row["role_name"], permissions=row["role_permissions"])
         set_committed_value(user, "role", role)
     tenant = Tenant(**{name: row[name] for name in TENANT_FIELDS})
-    return tenant, principal_of(user, session_id, remembered=row["remembered"])
+    return tenant, principal_of(user, session_id, row["expires_at"], remembered=row["remembered"])
 
 
 async def list_page(
@@ -64,7 +65,7 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     return await db.scalar(statement) or 0
 
 
-def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
+def principal_of(user: User, session_id: UUID, expires_at: datetime, *, remembered: bool = False) -> Principal:
     """Make the principal of a user's session; the `role` of the row must be loaded."""
     return Principal(
         id=user.id,
@@ -74,8 +75,15 @@ def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> P
         role_kind=user.role_kind,
         role_id=user.effective_role_id,
         role_name=user.role_name,
-        permissions=user.permissions,
+        permissions=_share(user.permissions),
         second_factor=user.second_factor,
         session_id=session_id,
         session_lifetime=session_lifetime(remembered=remembered),
+        session_expires_at=expires_at,
     )
+
+
+@lru_cache(maxsize=1000)
+def _share(permissions: Permissions) -> Permissions:
+    """Return one object for all equal permissions: most users have those of a role, and many are cached."""
+    return permissions

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.credential_changes import record_credential_change
 from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User
 from app.authentication.sessions import queries
@@ -122,6 +123,7 @@ async def _rotate(
         session.device, session.address = client.device[:MAX_DEVICE_LENGTH], client.address
     elif not _is_retry(session, token_hash, now):
         await db.delete(session)
+        record_credential_change(db, org_id, user.id)
         record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, user_id=user.id, session_id=session.id))
         return None
     return SessionTokens(_issue_access_token(secret_key, session, user.role_kind, now), successor, session)

@@ -1,0 +1,7 @@
+"""Fixtures."""
+
+from __future__ import annotations
+
+from tests.services import start
+
+__all__ = ["start"]

@@ -1,0 +1,298 @@
+"""Changes of credentials reach the caches of all processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from app.access.callers import Principal
+from app.access.credential_cache import MAX_SILENCE, CredentialCache
+from app.access.credential_changes import (
+    MAX_GAP,
+    RETENTION,
+    CredentialChangeReader,
+    Position,
+    delete_old_changes,
+    may_miss_changes,
+    record_credential_change,
+)
+from app.access.models import CredentialChange
+from app.access.tenant import Tenant
+from app.authentication.sessions.models import Session
+from app.authentication.sessions.queries import find_principal
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.ids import new_id
+from app.core.security.access_tokens import InvalidToken
+from app.core.security.secret_keys import generate_secret_key, hash_secret_key
+from app.organisations.queries import find_by_secret_hash
+from tests.access.requests import REQUESTS
+from tests.access.table import STATUSES
+from tests.access.world import create_world
+from tests.conftest import SECRET_KEY
+from tests.databases import eventually
+from tests.docs.openapi import OPERATIONS
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
+from tests.problems import assert_problem
+from tests.services import Start, create_user, unique_email
+
+UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
+CHANGING = {op.definition["operationId"]: op.method for op in OPERATIONS if op.method != "GET"}
+# Operations that certainly change what credentials allow: the test below must notice each.
+KNOWN_CHANGES = {
+    "changeOrganisation", "signOut", "signOutEverywhere", "endMySession", "resetPassword", "confirmSecondFactor",
+    "changeUser", "setUserRole", "setUserPermissions", "eraseUser", "changeMe",
+}  # fmt: skip
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Allowed = dict[UUID | str, tuple[UUID | None, object]]
+
+
+# --- every operation records what it changes -------------------------------------------------------------------------
+
+
+async def read_allowed(database: Database, org_id: UUID, secrets: list[str]) -> Allowed:
+    """Return what each session and secret key of an organisation allows, with the user of the session."""
+    async with database.session(org_id) as db:
+        sessions = (await db.scalars(select(Session).where(Session.org_id == org_id))).all()
+    allowed: Allowed = {}
+    async with database.driver(org_id) as driver:
+        for session in sessions:
+            found = await find_principal(driver, org_id, session.user_id, session.id, real_now())
+            allowed[session.id] = (
+                session.user_id,
+                found
+                and (
+                    replace(found[0], clock_offset=timedelta(0)),  # moves in sandboxes only, which are not cached
+                    replace(found[1], session_expires_at=EPOCH),  # the cache expects that it moves
+                ),
+            )
+    for secret in secrets:
+        allowed[secret] = None, await find_by_secret_hash(database, hash_secret_key(secret))
+    return allowed
+
+
+async def read_changes(database: Database, org_id: UUID) -> set[UUID | None]:
+    """Return the users whose credentials changed by the records; `None` for all of the organisation."""
+    async with database.session(None) as db:
+        return set(await db.scalars(select(CredentialChange.user_id).where(CredentialChange.org_id == org_id)))
+
+
+async def forget_changes(database: Database, org_id: UUID) -> None:
+    async with database.session(None) as db:
+        await db.execute(delete(CredentialChange).where(CredentialChange.org_id == org_id))
+
+
+@pytest.mark.parametrize("operation", CHANGING)
+async def test_an_operation_records_what_it_changes(api: Api, database: Database, desk: Desk, operation: str) -> None:
+    world = await create_world(desk)
+    column = next(column for column, status in STATUSES[operation].items() if status < 300)
+    caller = await world.create_caller(column)
+    request = await REQUESTS[operation](world, caller)
+    before = await read_allowed(database, desk.id, [desk.secret])
+    await forget_changes(database, desk.id)
+
+    answer = await api.http.request(
+        CHANGING[operation], request.path, json=request.body, files=request.files, headers=world.headers(column, caller)
+    )
+
+    assert answer.status_code < 300, answer.text
+    after = await read_allowed(database, desk.id, [desk.secret])
+    changed = {user for key, (user, allowed) in before.items() if after.get(key, (None, None))[1] != allowed}
+    recorded = await read_changes(database, desk.id)
+    assert None in recorded or changed <= recorded
+    assert changed or operation not in KNOWN_CHANGES
+
+
+async def test_a_session_that_ends_because_its_token_was_stolen_is_recorded(
+    api: Api, database: Database, desk: Desk
+) -> None:
+    email = unique_email()
+    await create_user(desk, email)
+    signed_in = (await api.http.post("/auth/signin", json={"email": email, "password": PASSWORD})).json()
+    body = {"refreshToken": signed_in["refreshToken"]}
+    assert (await api.http.post("/auth/refresh", json=body)).status_code == 200
+    async with database.session(desk.id) as db:  # as if the window for retries were over
+        await db.execute(
+            update(Session).where(Session.org_id == desk.id).values(rotated_at=real_now() - timedelta(hours=1))
+        )
+
+    assert_problem(await api.http.post("/auth/refresh", json=body), 401, "invalid_refresh_token")
+
+    assert await read_changes(database, desk.id) == {UUID(signed_in["user"]["id"])}
+
+
+# --- other processes read the changes --------------------------------------------------------------------------------
+
+
+async def test_a_change_in_one_process_takes_effect_in_others_within_five_seconds(
+    database: Database, start: Start
+) -> None:
+    one, other = (await start()).api, (await start()).api
+    desk = await create_desk(one, database, sandbox=False)  # sandboxes are not cached
+    user = await desk.another_admin()
+    there = replace(user, http=other.http)
+    assert (await there.get("/me")).json()["firstName"] != "Zoë"
+
+    await user.patch("/me", {"firstName": "Zoë"})
+
+    async def is_renamed() -> bool:
+        return bool((await there.get("/me")).json()["firstName"] == "Zoë")
+
+    async def is_signed_out() -> bool:
+        return (await there.get("/me")).status_code == 401
+
+    assert await eventually(is_renamed, within=MAX_SILENCE)
+    assert (await desk.admin.patch(f"/users/{user.id}", {"status": "SUSPENDED"})).status_code == 200
+    assert await eventually(is_signed_out, within=MAX_SILENCE)
+
+
+# --- the cache and its reader ----------------------------------------------------------------------------------------
+
+
+class Credentials:
+    """A tenant with a secret key, as the database would find it, and how often it was looked up."""
+
+    def __init__(self) -> None:
+        self.tenant = Tenant(
+            id=new_id(), name="Growfin", domain="growfin.test", sandbox=False, clock_offset=timedelta(0),
+            auto_close_days=30, timezone="UTC", support_email=None,
+        )  # fmt: skip
+        self.secret = generate_secret_key()
+        self.lookups = 0
+        self.during_lookup: Callable[[], None] = lambda: None
+
+    async def find_tenant(self, _database: Database, _secret_hash: bytes) -> Tenant | None:
+        found = self.tenant
+        self.lookups += 1
+        self.during_lookup()
+        return found
+
+    async def find_user(self, *_: object) -> tuple[Tenant, Principal] | None:
+        raise InvalidToken
+
+
+@pytest.fixture
+def credentials() -> Credentials:
+    return Credentials()
+
+
+@pytest.fixture
+def cache(database: Database, credentials: Credentials) -> CredentialCache:
+    return CredentialCache(database, SECRET_KEY, find_tenant=credentials.find_tenant, find_user=credentials.find_user)
+
+
+@pytest.fixture
+def reader(database: Database, cache: CredentialCache) -> CredentialChangeReader:
+    return CredentialChangeReader(database, cache)
+
+
+async def test_what_is_unchanged_is_looked_up_once(
+    cache: CredentialCache, reader: CredentialChangeReader, credentials: Credentials
+) -> None:
+    await reader.read()
+    for _ in range(3):
+        await cache.resolve_secret_key(credentials.secret)
+        await reader.read()
+    assert credentials.lookups == 1
+
+
+async def test_a_change_that_commits_late_is_read(
+    database: Database, cache: CredentialCache, reader: CredentialChangeReader, credentials: Credentials
+) -> None:
+    """Its transaction began before others whose changes were read already."""
+    async with database.session(None) as db:
+        record_credential_change(db, credentials.tenant.id)
+        await db.flush()
+        async with database.session(None) as other:
+            record_credential_change(other, uuid4())
+        for _ in range(3):
+            await reader.read()
+        await cache.resolve_secret_key(credentials.secret)
+        await reader.read()
+        await cache.resolve_secret_key(credentials.secret)
+        assert credentials.lookups == 1
+    await reader.read()
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 2
+
+
+async def test_a_lookup_that_began_before_the_change_does_not_count(
+    cache: CredentialCache, reader: CredentialChangeReader, credentials: Credentials
+) -> None:
+    await reader.read()
+    credentials.during_lookup = lambda: cache.invalidate(credentials.tenant.id)
+    await cache.resolve_secret_key(credentials.secret)
+    credentials.during_lookup = lambda: None
+    for _ in range(2):
+        await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 2
+
+
+async def test_a_change_of_one_user_leaves_the_secret_key_of_the_organisation_cached(
+    cache: CredentialCache, reader: CredentialChangeReader, credentials: Credentials
+) -> None:
+    await reader.read()
+    await cache.resolve_secret_key(credentials.secret)
+    cache.invalidate(credentials.tenant.id, uuid4())
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 1
+    cache.invalidate(credentials.tenant.id)
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 2
+
+
+async def test_a_process_that_cannot_read_changes_uses_a_lookup_for_five_seconds_only(
+    cache: CredentialCache, credentials: Credentials
+) -> None:
+    unreachable = Database(UNREACHABLE)
+    reading = asyncio.create_task(CredentialChangeReader(unreachable, cache).run())
+    await cache.resolve_secret_key(credentials.secret)
+    await asyncio.sleep(MAX_SILENCE - 1)
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 1
+    await asyncio.sleep(1.1)
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 2
+    assert not reading.done(), "it goes on trying"
+    reading.cancel()
+    await unreachable.dispose()
+
+
+def test_changes_may_be_missing_after_a_failover_and_after_a_long_pause() -> None:
+    now = real_now()
+    last = Position(next_id=7, read_at=now, server_started_at=now)
+    in_time = replace(last, read_at=now + MAX_GAP)
+    assert not may_miss_changes(last, in_time)
+    assert may_miss_changes(last, replace(in_time, read_at=now + MAX_GAP + timedelta(seconds=1)))
+    assert may_miss_changes(last, replace(in_time, server_started_at=now + timedelta(seconds=1)))
+
+
+async def test_the_cache_is_emptied_if_changes_may_be_missing(
+    database: Database, cache: CredentialCache, reader: CredentialChangeReader, credentials: Credentials
+) -> None:
+    await reader.read()
+    await cache.resolve_secret_key(credentials.secret)
+    another_reader = CredentialChangeReader(database, cache)  # knows of no change before it begins
+    await another_reader.read()
+    await cache.resolve_secret_key(credentials.secret)
+    assert credentials.lookups == 2
+
+
+async def test_changes_that_every_process_has_read_are_deleted(database: Database, desk: Desk) -> None:
+    old, new = uuid4(), uuid4()
+    async with database.session(None) as db:
+        record_credential_change(db, desk.id, old)
+        await db.flush()
+        await delete_old_changes(db, real_now() + RETENTION)
+        record_credential_change(db, desk.id, new)
+        await db.flush()
+        await delete_old_changes(db, real_now() + RETENTION - timedelta(minutes=1))
+    assert await read_changes(database, desk.id) == {new}
