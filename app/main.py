@@ -164,13 +164,15 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.services = services = _build_services(settings)
     password_hashing.warm_up()
     password_strength.load_common_passwords()
-    changes = asyncio.create_task(CredentialChangeReader(services.probe, services.credential_cache).run())
+    reader_database = wiring.make_database(settings, pool_size=1)  # requests may use up the other pools
+    reader = CredentialChangeReader(reader_database, services.credential_cache)
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
     # Exempt the objects that live as long as the process from garbage collection.
     gc.collect()
     gc.freeze()
+    reading = asyncio.create_task(reader.run())
     try:
         yield
     finally:
@@ -178,8 +180,9 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             if worker:
                 await worker.stop()
         finally:
-            changes.cancel()
-            await asyncio.wait([changes])
+            reading.cancel()
+            await asyncio.wait([reading])
+            await reader_database.dispose()
             await services.database.dispose()
             await services.probe.dispose()
 

@@ -68,7 +68,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
     now = real_now()
     before = now - timedelta(days=worker.settings.delivered_retention_days)
     async with worker.database.session(None) as db:
-        await delete_old_changes(db, now)
+        await delete_old_changes(db)
         organisations = (await db.scalars(select(Organisation.id))).all()
 
     unfinished: list[UUID] = []

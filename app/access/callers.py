@@ -16,8 +16,7 @@ from app.core.outbox.events import Actor, ActorType
 class Principal:
     """The signed-in user of a request, with the permissions that they have at this moment.
 
-    `session_id` is the session that the access token belongs to. It lasts for `session_lifetime` after its last use,
-    and at least until `session_expires_at` (real time).
+    `session_id` is the session that the access token belongs to. It lasts for `session_lifetime` after its last use.
     """
 
     id: UUID
@@ -31,7 +30,6 @@ class Principal:
     second_factor: bool
     session_id: UUID
     session_lifetime: timedelta
-    session_expires_at: datetime
 
     @property
     def is_limited_to_own_tickets(self) -> bool:

@@ -21,7 +21,7 @@ from app.access.tenant import Tenant
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.expiring_cache import ExpiringCache
-from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims, InvalidToken, read_access_token
+from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
 from app.core.security.secret_keys import hash_secret_key, is_secret_key
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LIFETIME = ACCESS_TOKEN_LIFETIME.total_seconds()
-# Without news of changes for so long, only lookups that are not older count.
+# A change that no transaction recorded, made by an operator with SQL say, takes effect after this time at the latest.
+MAX_AGE = 300.0  # seconds
+# A process that has read no changes for this long uses only lookups that are younger than this.
 MAX_SILENCE = 5.0  # seconds
-MAX_ENTRIES = 50_000  # of each kind
+MAX_ENTRIES = 50_000  # of each kind: users take up to 80 MB
 MAX_CHANGES = 100_000
 
 # Finds the active organisation whose secret key has this hash and is not revoked.
@@ -56,14 +57,14 @@ class _LastChanges:
         self._all_changed_at = 0.0
         self._changed_at: dict[UUID, float] = {}
 
-    def add(self, changed_id: UUID) -> None:
+    def note_change(self, changed_id: UUID) -> None:
         """Note a change of a user, or of an organisation and all its users."""
         if len(self._changed_at) >= MAX_CHANGES:
-            self.add_all()
+            self.note_all_changed()
         self._changed_at[changed_id] = time.monotonic()
 
-    def add_all(self) -> None:
-        """Note a change of all."""
+    def note_all_changed(self) -> None:
+        """Note a change of all users and organisations."""
         self._all_changed_at = time.monotonic()
         self._changed_at.clear()
 
@@ -86,13 +87,11 @@ class CredentialCache:
         self._signing_key = signing_key
         self._find_tenant = find_tenant
         self._find_user = find_user
-        self._tenants: ExpiringCache[_Lookup[Tenant]] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
-        self._users: ExpiringCache[_Lookup[tuple[Tenant, Principal]]] = ExpiringCache(
-            seconds=LIFETIME, size=MAX_ENTRIES
-        )
-        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
+        self._tenants: ExpiringCache[_Lookup[Tenant]] = ExpiringCache(seconds=MAX_AGE, size=MAX_ENTRIES)
+        self._users: ExpiringCache[_Lookup[tuple[Tenant, Principal]]] = ExpiringCache(seconds=MAX_AGE, size=MAX_ENTRIES)
+        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=MAX_AGE, size=MAX_ENTRIES)
         self._changes = _LastChanges()
-        self._confirmed_at = -MAX_SILENCE
+        self._changes_read_at = -MAX_SILENCE
 
     async def resolve_secret_key(self, secret: str) -> Tenant:
         """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.
@@ -123,14 +122,11 @@ class CredentialCache:
         claims = self.read_claims(token)
         key = (claims.org_id, claims.user_id, claims.session_id)
         cached = self._users.get(key)
-        now = real_now()
         if cached is not None and self._is_valid(cached.began_at, claims.org_id, claims.user_id):
-            _tenant, user = cached.found
-            if user.session_expires_at > now:  # else it may have been prolonged since
-                return cached.found
+            return cached.found  # a session lasts longer than its access tokens
         began_at = time.monotonic()
         async with self._database.driver(claims.org_id) as driver:
-            found = await self._find_user(driver, *key, now)
+            found = await self._find_user(driver, *key, real_now())
         if found is None:
             raise InvalidToken
         tenant, _user = found
@@ -153,22 +149,22 @@ class CredentialCache:
         return claims
 
     def invalidate(self, org_id: UUID, user_id: UUID | None = None) -> None:
-        """Look the credentials of one user, or of an organisation and all its users, up again.
+        """Mark the credentials of one user, or of an organisation and all its users, as changed.
 
-        A lookup that is running does not count, because it may have read the state before the change.
+        They are looked up again. A lookup that is running does not count: it may have read the state before the change.
         """
-        self._changes.add(org_id if user_id is None else user_id)
+        self._changes.note_change(org_id if user_id is None else user_id)
 
     def invalidate_all(self) -> None:
-        """Look all credentials up again."""
-        self._changes.add_all()
+        """Mark all credentials as changed."""
+        self._changes.note_all_changed()
 
-    def confirm(self, read_at: float) -> None:
-        """Note that the cache knows all changes up to a time of the monotonic clock."""
-        self._confirmed_at = read_at
+    def note_changes_read(self, read_at: float) -> None:
+        """Note that the cache knows all changes before a time of the monotonic clock."""
+        self._changes_read_at = read_at
 
     def _is_valid(self, began_at: float, *ids: UUID) -> bool:
         """Return whether what a lookup has found is still true, as far as this process can know."""
         if self._changes.was_changed(began_at, *ids):
             return False
-        return time.monotonic() - max(began_at, self._confirmed_at) < MAX_SILENCE
+        return time.monotonic() - max(began_at, self._changes_read_at) < MAX_SILENCE

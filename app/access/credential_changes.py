@@ -1,27 +1,32 @@
 """Tell the caches of all processes which credentials have changed.
 
-A transaction that changes what credentials allow adds a row. Every web process reads the new rows once a second, and no
-longer uses what it had cached of them. Without this, each process could cache credentials for a few seconds only, and
-would look up nearly every request's credential once there are thousands of organisations.
+A transaction that changes what credentials allow adds a row. Every web process reads the new rows once a second, and
+drops what it had cached of those credentials. Without this, a process could cache credentials for a few seconds only,
+and would look up the credential of nearly every request once there are thousands of organisations.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete
+from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.credential_cache import CredentialCache
 from app.access.models import CredentialChange
-from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
+
+if TYPE_CHECKING:
+    from asyncpg import Record
 
 POLL_INTERVAL = 1.0  # seconds
 RETENTION = timedelta(hours=1)
@@ -46,16 +51,16 @@ def record_credential_change(db: AsyncSession, org_id: UUID, user_id: UUID | Non
     Args:
         user_id: the only user whom the change concerns; `None` for the organisation and all its users.
     """
-    db.add(CredentialChange(id=new_id(), org_id=org_id, user_id=user_id, created_at=real_now()))
+    db.add(CredentialChange(id=new_id(), org_id=org_id, user_id=user_id))
 
 
-async def delete_old_changes(db: AsyncSession, now: datetime) -> None:
-    """Delete the changes that every process has read by `now` (real time)."""
-    await db.execute(delete(CredentialChange).where(CredentialChange.created_at < now - RETENTION))
+async def delete_old_changes(db: AsyncSession) -> None:
+    """Delete the changes that every process has read. The clock is the database's, as that of their times."""
+    await db.execute(delete(CredentialChange).where(CredentialChange.created_at < func.now() - RETENTION))
 
 
 @dataclass(frozen=True)
-class Position:
+class ReadPosition:
     """Up to where the changes were read: those of transactions from `next_id` on remain."""
 
     next_id: int
@@ -73,8 +78,10 @@ class CredentialChangeReader:
     def __init__(self, database: Database, cache: CredentialCache) -> None:
         self._database = database
         self._cache = cache
-        self._position: Position | None = None
-        self._last_changes: dict[UUID, tuple[UUID, UUID | None]] = {}
+        self._position: ReadPosition | None = None
+        self._to_repeat: dict[UUID, tuple[UUID, UUID | None]] = {}
+        self._applied: AbstractSet[UUID] = frozenset()
+        self._is_failing = False
 
     async def run(self) -> None:
         """Read the changes once a second, until the task is cancelled."""
@@ -82,9 +89,13 @@ class CredentialChangeReader:
             try:
                 await self.read()
             except Exception as failure:  # noqa: BLE001 - the cache then uses only what it has just looked up
-                if self._position is not None:
+                if not self._is_failing:
                     log.warning("credential_changes_unreadable", error=type(failure).__name__)
-                self._position = None
+                self._is_failing = True
+            else:
+                if self._is_failing:
+                    log.info("credential_changes_readable")
+                self._is_failing = False
             await asyncio.sleep(POLL_INTERVAL)
 
     async def read(self) -> None:
@@ -93,20 +104,34 @@ class CredentialChangeReader:
         last = self._position
         async with self._database.driver(None) as driver:
             rows = await driver.fetch(_READ_NEW, last.next_id if last else _NO_CHANGES)
-        position = Position(*(rows[0][name] for name in ("next_id", "read_at", "server_started_at")))
+        position = ReadPosition(*(rows[0][name] for name in ("next_id", "read_at", "server_started_at")))
         if last is None or may_miss_changes(last, position):
             self._cache.invalidate_all()
-        changes = {row["id"]: (row["org_id"], row["user_id"]) for row in rows if row["id"] is not None}
-        # Twice each: on Citus, the nodes may commit shortly after the coordinator, which has these rows.
-        for org_id, user_id in (self._last_changes | changes).values():
+        self._apply([row for row in rows if row["id"] is not None])
+        self._cache.note_changes_read(started_at)
+        self._position = position
+
+    def _apply(self, rows: Sequence[Record]) -> None:
+        """Drop what the cache has of the changed credentials.
+
+        Changes are read again while an older transaction is running. Each is applied when it is read the first time and
+        once more: on Citus, the nodes may commit shortly after the coordinator, which has these rows.
+        """
+        changes = {row["id"]: (row["org_id"], row["user_id"]) for row in rows}
+        pending = {**self._to_repeat, **{key: one for key, one in changes.items() if key not in self._applied}}
+        for org_id, user_id in pending.values():
             self._cache.invalidate(org_id, user_id)
-        self._cache.confirm(started_at)
-        self._last_changes, self._position = changes, position
+        self._to_repeat = {key: one for key, one in pending.items() if key not in self._to_repeat}
+        self._applied = changes.keys() | self._to_repeat.keys()
 
 
-def may_miss_changes(last: Position, position: Position) -> bool:
+def may_miss_changes(last: ReadPosition, position: ReadPosition) -> bool:
     """Return whether changes may be missing between the positions.
 
-    Another server, after a failover, may have lost the last transactions and given their ids to others.
+    After a failover or a crash, the server may have lost the last transactions and given their ids to others.
     """
-    return position.server_started_at != last.server_started_at or position.read_at - last.read_at > MAX_GAP
+    return (
+        position.server_started_at != last.server_started_at
+        or position.next_id < last.next_id
+        or position.read_at - last.read_at > MAX_GAP
+    )

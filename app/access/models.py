@@ -1,4 +1,4 @@
-"""The rows about credentials that every organisation's requests share."""
+"""The record of changed credentials, which every web process reads."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class CredentialChange(Base):
     transaction_id: Mapped[int] = mapped_column(server_default=text("(pg_current_xact_id())::text::bigint"))
     org_id: Mapped[UUID]
     user_id: Mapped[UUID | None]
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
     __table_args__ = (Index("ix_credential_changes_transaction_id", "transaction_id"), LOCAL_TABLE)

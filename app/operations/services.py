@@ -14,7 +14,7 @@ class OperationsServices(Services):
     """The services of a process, with the services for operators.
 
     Attributes:
-        probe: a pool with one connection, for readiness checks and the reader of credential changes.
+        probe: a pool with one connection, for readiness checks only.
         revision: the last migration of this version.
     """
 

@@ -27,7 +27,9 @@ def upgrade() -> None:
         ),
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credential_changes")),
     )
     op.create_index("ix_credential_changes_transaction_id", "credential_changes", ["transaction_id"])

@@ -35,5 +35,5 @@ async def erase_user(user_id: Annotated[UUID, Path(alias="id")], caller: Eraser,
     Texts that they wrote stay, with an anonymous author. A new user can sign up with their e-mail address. Tickets
     of an address that they never verified stay as they are, since the address may belong to another person.
     """
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         await service.erase(db, caller, user_id)

@@ -102,7 +102,7 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
     """Delete the account of an `INVITED` user: the links stop working, and the e-mail is free again."""
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         await service.cancel(db, caller, user_id)
 
 

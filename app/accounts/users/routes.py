@@ -89,7 +89,7 @@ async def change_user(user_id: UserId, body: UserUpdate, caller: Editor, request
     has permissions that you lack, and you cannot give such a role. Users cannot be available before their account was
     active. An organisation keeps at least one active admin with the built-in role and no denied permissions.
     """
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return await _details_of(db, await service.change(db, caller, user_id, body.changes()))
 
 
@@ -104,7 +104,7 @@ async def approve_user(user_id: UserId, caller: Editor, request: Request) -> Use
 
     Admins and engineers become available, and waiting tickets are assigned at once.
     """
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return await _details_of(db, await service.approve(db, caller, user_id))
 
 
@@ -118,7 +118,7 @@ async def reject_user(
     user_id: UserId, caller: Editor, request: Request, body: UserRejection | None = None
 ) -> UserDetails:
     """Reject an account that is `PENDING`. The user gets a mail, with the reason if you give one."""
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return await _details_of(db, await service.reject(db, caller, user_id, body.reason if body else None))
 
 
@@ -137,7 +137,7 @@ async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Editor, r
     You need all permissions of the role, and its kind must not be above yours. You can give yourself only a role
     that allows nothing more than your present one.
     """
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return await _details_of(db, await service.set_role(db, caller, user_id, body.role_id))
 
 
@@ -168,5 +168,5 @@ async def set_user_permissions(
     longer see and change tickets, their tickets are assigned to others.
     """
     granted, denied = from_table(body.granted), from_table(body.denied)
-    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return UserPermissions.of(await service.set_permissions(db, caller, user_id, granted, denied))

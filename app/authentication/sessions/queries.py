@@ -39,7 +39,7 @@ async def find_principal(
         role = Role(name=row["role_name"], permissions=row["role_permissions"])
         set_committed_value(user, "role", role)
     tenant = Tenant(**{name: row[name] for name in TENANT_FIELDS})
-    return tenant, principal_of(user, session_id, row["expires_at"], remembered=row["remembered"])
+    return tenant, principal_of(user, session_id, remembered=row["remembered"])
 
 
 async def list_page(
@@ -65,7 +65,7 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     return await db.scalar(statement) or 0
 
 
-def principal_of(user: User, session_id: UUID, expires_at: datetime, *, remembered: bool = False) -> Principal:
+def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
     """Make the principal of a user's session; the `role` of the row must be loaded."""
     return Principal(
         id=user.id,
@@ -75,15 +75,14 @@ def principal_of(user: User, session_id: UUID, expires_at: datetime, *, remember
         role_kind=user.role_kind,
         role_id=user.effective_role_id,
         role_name=user.role_name,
-        permissions=_share(user.permissions),
+        permissions=_intern(user.permissions),
         second_factor=user.second_factor,
         session_id=session_id,
         session_lifetime=session_lifetime(remembered=remembered),
-        session_expires_at=expires_at,
     )
 
 
 @lru_cache(maxsize=1000)
-def _share(permissions: Permissions) -> Permissions:
+def _intern(permissions: Permissions) -> Permissions:
     """Return one object for all equal permissions: most users have those of a role, and many are cached."""
     return permissions

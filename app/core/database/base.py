@@ -38,7 +38,7 @@ class TableKind(StrEnum):
     TENANT = "TENANT"  # rows of organisations, under row level security
     UNPROTECTED_TENANT = "UNPROTECTED_TENANT"  # rows of organisations, without content and row level security
     SIGN_IN = "SIGN_IN"  # rows of users, read before the organisation is known, without row level security
-    LOCAL = "LOCAL"  # of no organisation, without row level security
+    LOCAL = "LOCAL"  # of the service itself, without content and row level security
     DIRECTORY = "DIRECTORY"  # few rows, read before the organisation is known, without row level security
 
 
