@@ -15,12 +15,15 @@ from app.core.fields import (
     CreatedAt,
     Email,
     LongText,
+    Name,
     RequestModel,
     ResponseModel,
     Title,
     UpdatedAt,
     UtcTimestamp,
 )
+from app.requesters.fields import ExternalId, Locale
+from app.requesters.service import RequesterDetails
 from app.tickets.changes import TicketChanges
 from app.tickets.models import TicketPriority, TicketStatus
 
@@ -29,6 +32,7 @@ _DESCRIPTION = Field(
     description="What the requester needs, in full.", examples=["The export of March stops at 40 % with an error."]
 )
 _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
+_REQUESTER_NAME = Field(description="The requester's name.", examples=["Mia Chen"])
 _REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
 
 
@@ -58,6 +62,21 @@ class RequesterCreate(RequestModel):
         Email,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
+    name: Annotated[Name | MISSING, _REQUESTER_NAME] = MISSING
+    locale: Annotated[Locale | MISSING, Field(description="The language (BCP 47).", examples=["en-GB"])] = MISSING
+    external_id: Annotated[
+        ExternalId | MISSING,
+        Field(
+            description="Your product's own id of the person. A requester with this id gets the address, unless an "
+            "account has proved another.",
+            examples=["customer-1042"],
+        ),
+    ] = MISSING
+
+    def details(self) -> RequesterDetails:
+        """Return the details that were sent."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set}
+        return RequesterDetails(**sent)
 
 
 class TicketCreate(RequestModel):
@@ -68,8 +87,9 @@ class TicketCreate(RequestModel):
     requester: Annotated[
         RequesterCreate | MISSING,
         Field(
-            description="The person that the ticket is for. Required with a secret key. A signed-in user who leaves it "
-            "out is the requester. A customer cannot name another requester.",
+            description="The person that the ticket is for: one for each e-mail address. Name, locale and external id "
+            "replace those known before. Required with a secret key. A signed-in user who leaves it out is the "
+            "requester. A customer cannot name another requester.",
             examples=[{"email": "mia@customer.example"}],
         ),
     ] = MISSING
@@ -82,12 +102,11 @@ class TicketCreate(RequestModel):
     priority: Annotated[TicketPriority, _PRIORITY] = TicketPriority.MEDIUM
     secret: BodySecret = None
 
-    @property
-    def requester_email(self) -> str | None:
-        """The requester's e-mail address; `None` if none was sent."""
+    def requester_details(self) -> RequesterDetails | None:
+        """Return what was sent of the requester; `None` if nothing was."""
         if self.requester is not MISSING:
-            return self.requester.email
-        return None if self.added_by is MISSING else self.added_by
+            return self.requester.details()
+        return None if self.added_by is MISSING else RequesterDetails(email=self.added_by)
 
 
 class TicketUpdate(RequestModel):
@@ -147,7 +166,9 @@ class UserReference(ResponseModel):
 class TicketRequester(ResponseModel):
     """The person that a ticket was opened for."""
 
+    id: Annotated[UUID, Field(description="The requester's id.", examples=[EXAMPLE_ID])]
     email: Annotated[str, _REQUESTER_EMAIL]
+    name: Annotated[str | None, _REQUESTER_NAME, Field(description="The requester's name; null if it is not known.")]
     user_id: Annotated[
         UUID | None, Field(description="The id of the requester's account; null without one.", examples=[EXAMPLE_ID])
     ]
