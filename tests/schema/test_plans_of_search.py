@@ -39,7 +39,7 @@ from tests.schema.plans import (
 )
 from tests.schema.test_plans_of_lists import FILTERS, SORTS
 
-OWN = {"requester_id": USER_ID}
+OWN = {"account_id": USER_ID}
 A_RESPONSE = UUID("00000001-0000-0000-0000-000000000007")
 # The number of matching tickets of the organisation, by search text.
 FOUND: dict[str, int] = {
@@ -51,7 +51,7 @@ FOUND: dict[str, int] = {
     "nothing": 0,
     "42": 1,
     "T-1234": 1,
-    "test again": 1_000,
+    "stops again": 1_000,
 }
 # Filters that match so few tickets that the planner may read all of them and check their words.
 SELECTIVE_FILTERS = {

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from dirty_equals import IsStr
 
 from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
@@ -51,7 +52,10 @@ async def test_a_customers_own_ticket_is_assigned_like_any_other(desk: Desk, mia
     ticket = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/tickets/{ticket['id']}"
-    assert (ticket["requester"], ticket["priority"]) == ({"email": mia.email, "userId": str(mia.id)}, "HIGH")
+    assert (ticket["requester"], ticket["priority"]) == (
+        {"id": IsStr(), "email": mia.email, "name": "Mia Moreau", "userId": str(mia.id)},
+        "HIGH",
+    )
     assert ticket["assigneeId"] == str(desk.admin.id)
     created = (await desk.history(ticket))[0]
     assert (created["actor"]["type"], created["actor"]["id"]) == ("USER", str(mia.id))

@@ -22,16 +22,18 @@ from app.tickets.search.rules import (
     lexemes,
     query,
     query_terms,
+    ticket_lexemes,
 )
 
 ORG = UUID("0190b8e5-7a3c-7d1e-9f42-3b6adeadbeef")
 OWN = "deadbeef"
+REQUESTER = UUID("0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def lexemes_without_prefix(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
+def lexemes_without_prefix(org_id: UUID, *texts: str) -> list[str]:
     """Return the lexemes without the organisation's prefix."""
-    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts, number=number)
+    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts)
     assert all(one.startswith(prefix) for one in found)
     return [one.removeprefix(prefix) for one in found]
 
@@ -49,7 +51,8 @@ def query_without_prefix(text: str, reference_prefix: str = "GROWFIN") -> str:
 
 def test_lexemes_start_with_the_last_eight_digits_of_the_organisation_id() -> None:
     # The first digits are the time of the sign-up, so organisations that sign up at about the same time share them.
-    assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
+    found = ticket_lexemes(ORG, 7, REQUESTER, "It broke")
+    assert found == ["deadbeef#7", f"deadbeef@{REQUESTER.hex}", "deadbeefit", "deadbeefbroke"]
 
 
 def test_lexemes_are_distinct_and_in_order() -> None:
