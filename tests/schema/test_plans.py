@@ -179,8 +179,7 @@ async def test_a_requester_is_made_matched_and_linked_by_indexes(service_connect
     found = [one for one in recorder.sent if not one[0].lstrip().startswith("INSERT")]
     assert len(found) >= 7
     for sql, parameters in found:
-        values = parameters[0] if sql == requester_statements.INSERT_WORD else parameters
-        assert await find_statement_problems(service_connection, sql, values) == [], sql
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
 
 
 async def test_reactions_to_changes_of_users_find_requesters_by_indexes(

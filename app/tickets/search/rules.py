@@ -32,14 +32,15 @@ _PUNCTUATION = " [](){}<>'\".,:;!?"
 def ticket_lexemes(org_id: UUID, number: int, requester_id: UUID, *texts: str) -> list[str]:
     """Return the lexemes of a ticket: those of its number and its requester, and those of its texts."""
     prefix = _prefix(org_id)
-    return [_number_lexeme(prefix, number), _requester_lexeme(prefix, requester_id), *lexemes(org_id, *texts)]
+    found = [_number_lexeme(prefix, number), _requester_lexeme(prefix, requester_id), *lexemes(org_id, *texts)]
+    return found[:MAX_WORDS]
 
 
 def lexemes(org_id: UUID, *texts: str) -> list[str]:
     """Return the lexemes of texts."""
     unique_words = dict.fromkeys(word for text in texts for word in _normalised_words(text))
     prefix = _prefix(org_id)
-    return [prefix + word for word in unique_words][: MAX_WORDS - 2]
+    return [prefix + word for word in unique_words][: MAX_WORDS - 1]
 
 
 def query_terms(text: str) -> list[str]:

@@ -65,7 +65,10 @@ async def unassign_tickets(
     db: AsyncSession, org_id: UUID, event: UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged
 ) -> None:
     """Set the timers that unassign the unfinished tickets of a user, if they may no longer be assigned any."""
-    await set_batch_timers(db, org_id, event.user_id, UNASSIGN_TICKETS, UNASSIGN_LATE_TICKETS)
+    await db.flush()
+    is_assignable = select(User.is_assignable).where(User.org_id == org_id, User.id == event.user_id)
+    if not await db.scalar(is_assignable):
+        await set_batch_timers(db, org_id, event.user_id, UNASSIGN_TICKETS, UNASSIGN_LATE_TICKETS)
 
 
 async def resume_unassigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
