@@ -10,6 +10,7 @@ class RequesterNotFound(NotFound):
 
     code = "requester_not_found"
     title = "There is no such requester."
+    advice = "A ticket's `requester.id` is the id of its requester."
 
 
 class ExternalIdTaken(Conflict):

@@ -89,7 +89,7 @@ def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str
 # --- requesters ------------------------------------------------------------------------------------------------------
 
 # The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2).
-_FIND_WORDS = f"""
+FIND_REQUESTER_WORDS = f"""
     SELECT w.word, w.requester_id FROM (
         SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
             SELECT requester_id FROM requester_words
@@ -116,7 +116,7 @@ async def find_requesters(
         rows = await driver.fetch(_FIND_OWN_WORDS, org_id, account_id)
     else:
         lows, highs = zip(*(word_range(term) for term in terms), strict=True)
-        rows = await driver.fetch(_FIND_WORDS, org_id, lows, highs)
+        rows = await driver.fetch(FIND_REQUESTER_WORDS, org_id, lows, highs)
     found: dict[str, set[UUID]] = defaultdict(set)
     for row in rows:
         for term in terms:
