@@ -70,7 +70,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     the body.
 
     A requester with an account sees the ticket, if their e-mail address is verified. Admins and engineers may
-    name any `requester`.
+    name any `requester`. The same address is the same requester; its first ticket makes it.
     """
     async with get_services(request).database.driver(caller.org_id, wakes_worker=True) as driver:
         row = await service.open_ticket(
