@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import EmailVerified, UserApproved, UserErased, UserReactivated, UserUpdated
 from app.accounts.users.models import User
 from app.requesters import service
-from app.requesters.models import Requester
 
 _NAME_FIELDS = frozenset({"firstName", "lastName"})
 
@@ -33,11 +32,5 @@ async def follow_name(db: AsyncSession, org_id: UUID, event: UserUpdated) -> Non
 
 async def erase_requesters(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
     """Erase the requesters of an erased user, and the one with their address if they had proved it."""
-    await db.flush()
-    is_erased = Requester.user_id == event.user_id
-    if event.email_was_verified.value:
-        await service.lock_address(db, org_id, event.email.value)
-        is_erased = or_(is_erased, and_(Requester.email == event.email.value, Requester.owns_email))
-    requesters = select(Requester.id).where(Requester.org_id == org_id, Requester.erased_at.is_(None), is_erased)
-    ids = (await db.scalars(requesters.order_by(Requester.id).with_for_update(key_share=True))).all()
-    await service.make_anonymous(db, org_id, ids, event.at, user_id=event.user_id)
+    proved_email = event.email.value if event.email_was_verified.value else None
+    await service.erase_account(db, org_id, event.user_id, proved_email, event.at)

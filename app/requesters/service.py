@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import (
+    ColumnElement,
     Text,
     and_,
     delete,
@@ -36,6 +38,8 @@ from app.requesters.events import RequesterErased
 from app.requesters.models import Requester, RequesterWord
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from app.core.database.pool import Driver
 
 
@@ -75,9 +79,8 @@ async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetai
         else:
             requester_id = cast("UUID", made["id"])
             await driver.fetchrow(statements.LINK, org_id, requester_id)
-    requester = await get_requester(db, org_id, requester_id)
-    await index_words(db, [requester])
-    return requester
+    await index_new_requesters(db, org_id, [requester_id])
+    return await get_requester(db, org_id, requester_id)
 
 
 async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID | None:
@@ -95,14 +98,42 @@ async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID
     if len(found) > len(by_external_id) > 0 and by_external_id[0]["user_id"] is None:
         raise ExternalIdTaken
     row = (by_external_id or found)[0]
-    email = row["email"] if row["user_id"] else details.email
-    known = (row["email"], row["name"], row["locale"], row["external_id"])
-    wanted = (email, details.name or row["name"], details.locale or row["locale"], details.external_id or known[3])
-    if known != wanted:
-        await driver.execute(statements.UPDATE, org_id, row["id"], *wanted)
-        if known[:2] != wanted[:2]:
-            await _replace_words(driver, org_id, row["id"], rules.search_words(wanted[1], wanted[0]))
+    changed = RequesterDetails(
+        email=row["email"] if row["user_id"] else details.email,
+        name=details.name or row["name"],
+        locale=details.locale or row["locale"],
+        external_id=details.external_id or row["external_id"],
+    )
+    if changed.email != row["email"] and not await _reserve_address(driver, org_id, changed.email):
+        return await match(driver, org_id, details)  # another transaction has made a requester with the address
+    if any(row[name] != value for name, value in asdict(changed).items()):
+        await _update(driver, org_id, row, changed)
     return cast("UUID", row["id"])
+
+
+async def _update(driver: Driver, org_id: UUID, row: Record, changed: RequesterDetails) -> None:
+    """Update a locked requester. With another address, it belongs to the account that has proved the address."""
+    try:
+        await driver.execute(
+            statements.UPDATE, org_id, row["id"], changed.email, changed.name, changed.locale, changed.external_id
+        )
+    except asyncpg.UniqueViolationError:  # another transaction has given the product's id to a second requester
+        raise ExternalIdTaken from None
+    name = changed.name
+    if changed.email != row["email"] and (linked := await driver.fetchrow(statements.LINK, org_id, row["id"])):
+        name = linked["name"]
+    if (changed.email, name) != (row["email"], row["name"]):
+        await driver.execute(statements.DELETE_WORDS, org_id, row["id"])
+        words = rules.search_words(name, changed.email)
+        await driver.executemany(statements.INSERT_WORD, [(org_id, word, row["id"]) for word in words])
+
+
+async def _reserve_address(driver: Driver, org_id: UUID, email: str) -> bool:
+    """Do what `lock_address` does; return whether no requester has the address."""
+    made = await driver.fetchrow(statements.INSERT, org_id, new_id(), email, None, None, None, real_now())
+    if made is not None:
+        await driver.execute(statements.DELETE, org_id, made["id"])
+    return made is not None
 
 
 async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID, *, locked: bool = False) -> Requester:
@@ -129,61 +160,41 @@ async def _get_driver(db: AsyncSession) -> Driver:
     return cast("Driver", connection.driver_connection)
 
 
-async def _replace_words(driver: Driver, org_id: UUID, requester_id: UUID, words: Sequence[str]) -> None:
-    await driver.execute(statements.DELETE_WORDS, org_id, requester_id)
-    await driver.executemany(statements.INSERT_WORD, [(org_id, word, requester_id) for word in words])
-
-
 # --- by account ------------------------------------------------------------------------------------------------------
 
 
 async def set_account(db: AsyncSession, org_id: UUID, user_id: UUID) -> None:
     """Give an account the requester with its address, and its other requesters that address.
 
-    Does nothing unless the account is active and has proved its address. The caller has locked the account.
+    Without a requester with the address, the account's first one gets it. Does nothing unless the account is active and
+    has proved its address. The caller has locked the account.
     """
     await db.flush()
-    user = (
-        await db.execute(
-            select(User.email, User.status, User.email_verified_at, User.first_name, User.last_name)
-            .where(User.org_id == org_id, User.id == user_id)
-        )
-    ).one()  # fmt: skip
+    conditions = (User.org_id == org_id, User.id == user_id)
+    columns = (User.email, User.status, User.email_verified_at, User.first_name, User.last_name)
+    user = (await db.execute(select(*columns).where(*conditions))).one()
     if not is_requesters_account(user.status, verified=user.email_verified_at is not None):
         return
-    name = f"{user.first_name} {user.last_name}".strip()
     await lock_address(db, org_id, user.email)
-    owner_id = await _find_owner(db, org_id, user.email, user_id)
-    conditions = and_(
-        Requester.org_id == org_id,
-        Requester.erased_at.is_(None),
-        or_(Requester.user_id == user_id, Requester.id == owner_id) if owner_id else Requester.user_id == user_id,
-    )
-    # The rows that give the address up are first: of two rows with the address one owns it at any moment.
-    for is_owner in (False, True):
-        await db.execute(
-            update(Requester)
-            .where(conditions, (Requester.id == owner_id) if is_owner else (Requester.id != owner_id))
-            .values(email=user.email, owns_email=is_owner, user_id=user_id, name=func.coalesce(Requester.name, name))
-            .execution_options(synchronize_session=False)
-        )
-    await index_words(
-        db, (await db.scalars(select(Requester).where(conditions).execution_options(populate_existing=True))).all()
-    )
+    requesters = await _lock(db, org_id, _has_account_or_address(user_id, user.email))
+    # At any moment only one row owns the address: the last one that is written, after the others gave theirs up.
+    requesters.sort(key=lambda one: (one.email == user.email and one.owns_email, one.owns_email), reverse=True)
+    for place, requester in reversed(list(enumerate(requesters))):
+        requester.email, requester.owns_email, requester.user_id = user.email, place == 0, user_id
+        requester.name = requester.name or f"{user.first_name} {user.last_name}".strip()
+        await db.flush()
+    await index_words(db, requesters)
 
 
-async def _find_owner(db: AsyncSession, org_id: UUID, email: str, user_id: UUID) -> UUID | None:
-    """Return the requester that has the address, or else the account's first requester."""
-    has_address = and_(Requester.email == email, Requester.owns_email)
-    found: UUID | None = await db.scalar(
-        select(Requester.id)
-        .where(
-            Requester.org_id == org_id, Requester.erased_at.is_(None), or_(has_address, Requester.user_id == user_id)
-        )
-        .order_by(has_address.desc(), Requester.owns_email.desc(), Requester.created_at, Requester.id)
-        .limit(1)
-    )
-    return found
+def _has_account_or_address(user_id: UUID, email: str) -> ColumnElement[bool]:
+    return or_(Requester.user_id == user_id, and_(Requester.email == email, Requester.owns_email))
+
+
+async def _lock(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> list[Requester]:
+    """Lock the requesters that meet a condition and are not erased, in the order of their ids."""
+    conditions = (Requester.org_id == org_id, Requester.erased_at.is_(None), condition)
+    statement = select(Requester).where(*conditions).order_by(Requester.id).with_for_update(key_share=True)
+    return list(await db.scalars(statement.execution_options(populate_existing=True)))
 
 
 async def lock_address(db: AsyncSession, org_id: UUID, email: str) -> None:
@@ -200,13 +211,26 @@ async def lock_address(db: AsyncSession, org_id: UUID, email: str) -> None:
 
 async def rename(db: AsyncSession, org_id: UUID, user_id: UUID, name: str) -> None:
     """Set the name of an account's requesters."""
-    conditions = (Requester.org_id == org_id, Requester.user_id == user_id, Requester.erased_at.is_(None))
-    requesters = (
-        await db.scalars(select(Requester).where(*conditions).order_by(Requester.id).with_for_update(key_share=True))
-    ).all()
+    requesters = await _lock(db, org_id, Requester.user_id == user_id)
     for requester in requesters:
         requester.name = name
     await index_words(db, requesters)
+
+
+async def erase_account(db: AsyncSession, org_id: UUID, user_id: UUID, proved_email: str | None, at: datetime) -> None:
+    """Delete the personal data of an account's requesters.
+
+    Args:
+        proved_email: the account's address, if it had proved it. The requester with it belongs to the account, even if
+            it was not linked.
+    """
+    await db.flush()
+    condition = Requester.user_id == user_id
+    if proved_email is not None:
+        await lock_address(db, org_id, proved_email)
+        condition = _has_account_or_address(user_id, proved_email)
+    ids = [requester.id for requester in await _lock(db, org_id, condition)]
+    await make_anonymous(db, org_id, ids, at, user_id=user_id)
 
 
 # --- erasure ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ MATCH = """
     ORDER BY id FOR NO KEY UPDATE
 """
 UPDATE = "UPDATE requesters SET email = $3, name = $4, locale = $5, external_id = $6 WHERE org_id = $1 AND id = $2"
+DELETE = "DELETE FROM requesters WHERE org_id = $1 AND id = $2"
 DELETE_WORDS = "DELETE FROM requester_words WHERE org_id = $1 AND requester_id = $2"
 INSERT_WORD = "INSERT INTO requester_words (org_id, word, requester_id) VALUES ($1, $2, $3)"
 
@@ -31,6 +32,11 @@ LOCK_USER = f"""
     SELECT email, email_verified_at IS NOT NULL AS is_verified, trim(first_name || ' ' || last_name) AS name
     FROM users WHERE org_id = $1 AND id = $2 AND status = '{AccountStatus.ACTIVE}' FOR NO KEY UPDATE
 """  # noqa: S608 - constants
+
+# The requester with an active user's address ($3), should it not be theirs yet.
+CLAIM = """
+    UPDATE requesters SET user_id = $2 WHERE org_id = $1 AND email = $3 AND owns_email AND user_id IS NULL
+"""
 
 
 def insert_sql(**values: str) -> str:

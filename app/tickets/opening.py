@@ -17,7 +17,7 @@ from app.core.outbox.numbering import write_numbered
 from app.core.outbox.subscriptions import writes
 from app.requesters import service as requesters
 from app.requesters.service import RequesterDetails
-from app.requesters.statements import LOCK_USER
+from app.requesters.statements import CLAIM, LOCK_USER
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.rows import TicketRow
@@ -145,12 +145,18 @@ async def _count_own(driver: Driver, new: Opening, user_id: UUID) -> _Counted | 
     user = await driver.fetchrow(LOCK_USER, new.org_id, user_id)
     if user is None:
         return None
-    while True:
-        if row := await driver.fetchrow(COUNT_OWN, new.org_id, user_id, new.now):
-            return _Counted(row)
-        requester = RequesterDetails(email=user["email"], name=user["name"])
-        if row := await _count_new(driver, new, requester, user_id, owns_email=user["is_verified"]):
-            return _Counted(row)
+    # The lock has waited for the user's other first tickets.
+    if row := await driver.fetchrow(COUNT_OWN, new.org_id, user_id, new.now):
+        return _Counted(row)
+    requester = RequesterDetails(email=user["email"], name=user["name"])
+    if row := await _count_new(driver, new, requester, user_id, owns_email=user["is_verified"]):
+        return _Counted(row)
+    # The product has made the requester meanwhile.
+    await driver.execute(CLAIM, new.org_id, user_id, requester.email)
+    if row := await driver.fetchrow(COUNT_OWN, new.org_id, user_id, new.now):
+        return _Counted(row)
+    row = await _count_new(driver, new, requester, user_id, owns_email=False)
+    return _Counted(row) if row else None
 
 
 async def _count_new(

@@ -14,7 +14,7 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.rows import read_event_numbers
 from tests.tickets.test_other_organisations import CHANGES, READS, Operation, without_request_id
-from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
+from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row, verify
 
 TEXTS = {"title": "It broke", "description": "All of it."}
 NOT_THEIRS: list[JSON] = [
@@ -132,7 +132,7 @@ async def test_a_ticket_has_the_current_address_of_its_requester(api: Api, datab
     desk = await create_desk(api, database, sandbox=False)
     mia = await add_customer(desk)
     await open_own(mia)
-    await change_row(desk, mia, email="mia@elsewhere.example")
+    await verify(desk, mia, email="mia@elsewhere.example")
 
     assert (await open_own(mia))["requester"]["email"] == "mia@elsewhere.example"
 

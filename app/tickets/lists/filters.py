@@ -113,7 +113,7 @@ class TicketFilters(Filters):
             description="Words of the title, the description, the replies, or the requester's name or e-mail address. "
             f"All must match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more "
             f"letters also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At "
-            f"most {MAX_QUERY_TERMS} words. Of the requesters that a word matches, at most {MAX_REQUESTERS} are searched. "
+            f"most {MAX_QUERY_TERMS} words. Of the requesters that a word matches, at most {MAX_REQUESTERS} count. "
             "A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
             f"Text of the last second may not be found yet. At most {MAX_WORDS:,} words of a ticket can be found, "
             f"and at most {MAX_WORDS:,} words of all replies to it.",
