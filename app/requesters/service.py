@@ -276,15 +276,13 @@ async def make_anonymous(
 
 
 async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
-    """Replace the search words of requesters by the words of their current names and addresses."""
+    """Replace the search words of an organisation's requesters by the words of their current names and addresses."""
     await db.flush()
-    for requester in requesters:
-        conditions = (RequesterWord.org_id == requester.org_id, RequesterWord.requester_id == requester.id)
+    if requesters:
+        ids = [requester.id for requester in requesters]
+        conditions = (RequesterWord.org_id == requesters[0].org_id, RequesterWord.requester_id.in_(ids))
         await db.execute(delete(RequesterWord).where(*conditions))
-        words = rules.search_words(requester.name, requester.email)
-        values = [{"org_id": requester.org_id, "word": word, "requester_id": requester.id} for word in words]
-        if values:
-            await db.execute(insert(RequesterWord), values)
+        await _insert_words(db, requesters)
 
 
 async def index_new_requesters(db: AsyncSession, org_id: UUID, requester_ids: Collection[UUID]) -> None:
@@ -293,4 +291,14 @@ async def index_new_requesters(db: AsyncSession, org_id: UUID, requester_ids: Co
     conditions = (Requester.org_id == org_id, Requester.id.in_(requester_ids), Requester.erased_at.is_(None))
     # The lock makes a change or an erasure, which writes words too, wait.
     unindexed = select(Requester).where(*conditions, ~words.exists()).order_by(Requester.id)
-    await index_words(db, (await db.scalars(unindexed.with_for_update(key_share=True))).all())
+    await _insert_words(db, (await db.scalars(unindexed.with_for_update(key_share=True))).all())
+
+
+async def _insert_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
+    values = [
+        {"org_id": requester.org_id, "word": word, "requester_id": requester.id}
+        for requester in requesters
+        for word in rules.search_words(requester.name, requester.email)
+    ]
+    if values:
+        await db.execute(insert(RequesterWord), values)
