@@ -29,3 +29,8 @@ def split_words(text: str) -> list[str]:
 def transliterate(text: str) -> str:
     """Replace the letters of a folded text that have no accent to remove, so that `soren` finds `Søren`."""
     return text if text.isascii() else text.translate(_TRANSLITERATION)
+
+
+def prefix_upper_bound(prefix: str) -> str:
+    """Return a string greater than every word with this prefix, in code point order."""
+    return prefix + chr(0x10FFFF)

@@ -15,7 +15,7 @@ from app.notifications import mails
 from app.notifications.mime import to_one_line
 from app.notifications.models import Mail
 from app.requesters.events import RequesterErased
-from app.requesters.queries import select_requester_ids
+from app.requesters.queries import select_merged_ids, select_requester_ids
 from app.tickets.models import Ticket
 
 MAILS_PER_BATCH = 1000
@@ -48,7 +48,7 @@ async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserIn
 
 async def erase_mails_of_requester(db: AsyncSession, org_id: UUID, event: RequesterErased) -> None:
     """Delete the mails about an erased requester's tickets, within the limit of `erase_mails`."""
-    own_tickets = _select_ticket_ids(org_id, Ticket.requester_id == event.requester_id)
+    own_tickets = _select_ticket_ids(org_id, Ticket.requester_id.in_(select_merged_ids(org_id, event.requester_id)))
     await _delete_all(db, org_id, select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own_tickets)))
 
 

@@ -6,11 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, StringConstraints
 
-from app.accounts.profiles.schemas import Locale
 from app.core.fields import clean_line
 
 ExternalId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), BeforeValidator(clean_line)
 ]
-
-__all__ = ["ExternalId", "Locale"]

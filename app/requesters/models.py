@@ -19,6 +19,9 @@ class Requester(Base):
     true of one row for each address. It is false of the requester of an account that has not proved its address, and
     of further rows of an account that took the address of another requester. `external_id` is the product's own id of
     the person. An erased row keeps its id, and has an address that nobody has.
+
+    A row with `merged_into_id` was merged into that requester, and shows its details. Or it is an alias: it leads from
+    the former address and product's id of a merged requester to that one. The aliases with an address own it.
     """
 
     __tablename__ = "requesters"
@@ -31,11 +34,13 @@ class Requester(Base):
     locale: Mapped[str | None]
     external_id: Mapped[str | None]
     user_id: Mapped[UUID | None]
+    merged_into_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     erased_at: Mapped[datetime | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
+        ForeignKeyConstraint(["org_id", "merged_into_id"], ["requesters.org_id", "requesters.id"]),
         # Partial, so that PostgreSQL does not treat `email` and `external_id` as key columns: see `User`.
         Index("ix_requesters_org_id_email", "org_id", "email", unique=True, postgresql_where=text("owns_email")),
         Index(
@@ -43,6 +48,10 @@ class Requester(Base):
             postgresql_where=text("external_id IS NOT NULL"),
         ),
         Index("ix_requesters_org_id_user_id", "org_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index(
+            "ix_requesters_org_id_merged_into_id", "org_id", "merged_into_id",
+            postgresql_where=text("merged_into_id IS NOT NULL"),
+        ),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
@@ -61,13 +61,14 @@ class RequesterDetails:
 # --- by address or product's id --------------------------------------------------------------------------------------
 
 
-async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetails) -> Requester:
-    """Return the requester with these details, made or updated if necessary, with the search words.
+async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetails) -> tuple[Requester, bool]:
+    """Return the requester with these details, made or updated if necessary, and whether it was made.
 
     Raises:
         ExternalIdTaken: the product's id belongs to one requester and the address to another.
     """
     driver = await _get_driver(db)
+    is_new = False
     requester_id = await match(driver, org_id, details)
     while requester_id is None:
         made = await driver.fetchrow(
@@ -77,10 +78,10 @@ async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetai
         if made is None:  # another transaction was faster
             requester_id = await match(driver, org_id, details)
         else:
-            requester_id = cast("UUID", made["id"])
+            requester_id, is_new = cast("UUID", made["id"]), True
             await driver.fetchrow(statements.LINK, org_id, requester_id)
     await index_new_requesters(db, org_id, [requester_id])
-    return await get_requester(db, org_id, requester_id)
+    return await get_requester(db, org_id, requester_id), is_new
 
 
 async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID | None:
@@ -94,10 +95,14 @@ async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID
     found = await driver.fetch(statements.MATCH, org_id, details.email, details.external_id)
     if not found:
         return None
-    by_external_id = [row for row in found if row["external_id"] == details.external_id is not None]
-    if len(found) > len(by_external_id) > 0 and by_external_id[0]["user_id"] is None:
+    row = next((row for row in found if row["external_id"] == details.external_id is not None), None)
+    if row is None:
+        row = found[0]
+    elif row["user_id"] is None and len({one["merged_into_id"] or one["id"] for one in found}) > 1:
         raise ExternalIdTaken
-    row = (by_external_id or found)[0]
+    if row["merged_into_id"] is not None:
+        (row,) = await driver.fetch(statements.LOCK, org_id, row["merged_into_id"])
+        details = replace(details, email=row["email"], external_id=row["external_id"])
     changed = RequesterDetails(
         email=row["email"] if row["user_id"] else details.email,
         name=details.name or row["name"],
@@ -122,10 +127,12 @@ async def _update(driver: Driver, org_id: UUID, row: Record, changed: RequesterD
     name = changed.name
     if changed.email != row["email"] and (linked := await driver.fetchrow(statements.LINK, org_id, row["id"])):
         name = linked["name"]
+    merged = await driver.fetch(statements.UPDATE_MERGED, org_id, row["id"])
     if (changed.email, name) != (row["email"], row["name"]):
-        await driver.execute(statements.DELETE_WORDS, org_id, row["id"])
         words = rules.search_words(name, changed.email)
-        await driver.executemany(statements.INSERT_WORD, [(org_id, word, row["id"]) for word in words])
+        for one in (row, *merged):
+            await driver.execute(statements.DELETE_WORDS, org_id, one["id"])
+            await driver.executemany(statements.INSERT_WORD, [(org_id, word, one["id"]) for word in words])
 
 
 async def _reserve_address(driver: Driver, org_id: UUID, email: str) -> bool:
@@ -137,7 +144,7 @@ async def _reserve_address(driver: Driver, org_id: UUID, email: str) -> bool:
 
 
 async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID, *, locked: bool = False) -> Requester:
-    """Return a requester who is not erased.
+    """Return a requester who is not erased. The id of a merged requester leads to the one that it was merged into.
 
     Raises:
         RequesterNotFound
@@ -150,7 +157,25 @@ async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID, *, l
     found = await db.scalar(statement.execution_options(populate_existing=True))
     if found is None:
         raise RequesterNotFound
+    if found.merged_into_id is not None:
+        return await get_requester(db, org_id, found.merged_into_id, locked=locked)
     return found
+
+
+async def show_in_merged(db: AsyncSession, requester: Requester) -> None:
+    """Let the requesters that were merged into this one show its present details."""
+    driver = await _get_driver(db)
+    merged = await driver.fetch(statements.UPDATE_MERGED, requester.org_id, requester.id)
+    ids = [row["id"] for row in merged]
+    rows = select(Requester).where(Requester.org_id == requester.org_id, Requester.id.in_(ids))
+    await index_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
+
+
+async def link_to_account(db: AsyncSession, requester: Requester) -> None:
+    """Link a requester to the account that has proved its address, if there is one."""
+    driver = await _get_driver(db)
+    if await driver.fetchrow(statements.LINK, requester.org_id, requester.id):
+        await db.refresh(requester)
 
 
 async def _get_driver(db: AsyncSession) -> Driver:
@@ -178,12 +203,19 @@ async def set_account(db: AsyncSession, org_id: UUID, user_id: UUID) -> None:
     await lock_address(db, org_id, user.email)
     requesters = await _lock(db, org_id, _has_account_or_address(user_id, user.email))
     # At any moment only one row owns the address: the last one that is written, after the others gave theirs up.
-    requesters.sort(key=lambda one: (one.email == user.email and one.owns_email, one.owns_email), reverse=True)
+    requesters.sort(
+        key=lambda one: (one.email == user.email and one.owns_email, one.owns_email, one.merged_into_id is None),
+        reverse=True,
+    )
     for place, requester in reversed(list(enumerate(requesters))):
         requester.email, requester.owns_email, requester.user_id = user.email, place == 0, user_id
         requester.name = requester.name or f"{user.first_name} {user.last_name}".strip()
+        if place == 0:  # the account has proved the address of an alias: it leads to no other requester any more
+            requester.merged_into_id = None
         await db.flush()
     await index_words(db, requesters)
+    for requester in requesters[:1]:
+        await show_in_merged(db, requester)
 
 
 def _has_account_or_address(user_id: UUID, email: str) -> ColumnElement[bool]:
@@ -252,14 +284,17 @@ async def make_anonymous(
 ) -> None:
     """Replace the addresses of these requesters, and delete their other personal data and search words.
 
+    The same happens to the requesters that were merged into them.
+
     Args:
         user_id: the erased account that the requesters belong to, if any.
     """
-    words = (RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(requester_ids))
-    await db.execute(delete(RequesterWord).where(*words))
+    merged = select(Requester.id).where(Requester.org_id == org_id, Requester.merged_into_id.in_(requester_ids))
+    ids = (*requester_ids, *(await db.scalars(merged)).all())
+    await db.execute(delete(RequesterWord).where(RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(ids)))
     await db.execute(
         update(Requester)
-        .where(Requester.org_id == org_id, Requester.id.in_(requester_ids), Requester.erased_at.is_(None))
+        .where(Requester.org_id == org_id, Requester.id.in_(ids), Requester.erased_at.is_(None))
         .values(
             email=func.concat("erased-", sql_cast(Requester.id, Text), f"@{RESERVED_EMAIL_DOMAIN}"),
             name=None,

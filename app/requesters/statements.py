@@ -7,7 +7,13 @@ from app.accounts.users.rules import AccountStatus
 _COLUMNS = "id, email, name, user_id"
 
 # For an organisation ($1), and an e-mail address ($2), or an id ($2), or an active user ($2).
-FIND_BY_EMAIL = f"SELECT {_COLUMNS} FROM requesters WHERE org_id = $1 AND email = $2 AND owns_email"  # noqa: S608 - constants
+FIND_BY_EMAIL = """
+    SELECT coalesce(m.id, r.id) AS id, coalesce(m.email, r.email) AS email,
+           CASE WHEN m.id IS NULL THEN r.name ELSE m.name END AS name,
+           CASE WHEN m.id IS NULL THEN r.user_id ELSE m.user_id END AS user_id
+    FROM requesters AS r LEFT JOIN requesters AS m ON m.org_id = $1 AND m.id = r.merged_into_id
+    WHERE r.org_id = $1 AND r.email = $2 AND r.owns_email
+"""
 FIND_BY_ID = f"SELECT {_COLUMNS} FROM requesters WHERE org_id = $1 AND id = $2 AND erased_at IS NULL"  # noqa: S608 - constants
 FIND_OWN = f"""
     SELECT r.id, r.email, r.name, r.user_id
@@ -17,13 +23,22 @@ FIND_OWN = f"""
 """  # noqa: S608 - constants
 
 # By the e-mail address ($2) and the product's id ($3): no row, one, or one for each.
-MATCH = """
-    SELECT id, email, name, locale, external_id, user_id FROM requesters
+_DETAILS = "id, email, name, locale, external_id, user_id, merged_into_id"
+MATCH = f"""
+    SELECT {_DETAILS} FROM requesters
     WHERE org_id = $1 AND ((email = $2 AND owns_email) OR external_id = $3)
     ORDER BY id FOR NO KEY UPDATE
-"""
+"""  # noqa: S608 - constants
+LOCK = f"SELECT {_DETAILS} FROM requesters WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE"  # noqa: S608 - constants
 UPDATE = "UPDATE requesters SET email = $3, name = $4, locale = $5, external_id = $6 WHERE org_id = $1 AND id = $2"
 DELETE = "DELETE FROM requesters WHERE org_id = $1 AND id = $2"
+# The requesters that were merged into one ($2) show its details.
+UPDATE_MERGED = """
+    UPDATE requesters AS r SET email = t.email, name = t.name, locale = t.locale, user_id = t.user_id
+    FROM requesters AS t
+    WHERE r.org_id = $1 AND r.merged_into_id = $2 AND NOT r.owns_email AND t.org_id = $1 AND t.id = $2
+    RETURNING r.id
+"""
 DELETE_WORDS = "DELETE FROM requester_words WHERE org_id = $1 AND requester_id = $2"
 INSERT_WORD = "INSERT INTO requester_words (org_id, word, requester_id) VALUES ($1, $2, $3)"
 

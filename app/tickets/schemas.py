@@ -15,14 +15,13 @@ from app.core.fields import (
     CreatedAt,
     Email,
     LongText,
-    Name,
     RequestModel,
     ResponseModel,
     Title,
     UpdatedAt,
     UtcTimestamp,
 )
-from app.requesters.fields import ExternalId, Locale
+from app.requesters.schemas import RequesterCreate
 from app.requesters.service import RequesterDetails
 from app.tickets.changes import TicketChanges
 from app.tickets.models import TicketPriority, TicketStatus
@@ -53,30 +52,6 @@ def same_as(field: str, convert: Callable[[Any], object] = lambda value: value) 
         return value
 
     return AfterValidator(check)
-
-
-class RequesterCreate(RequestModel):
-    """The person that a ticket is opened for."""
-
-    email: Annotated[
-        Email,
-        Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
-    ]
-    name: Annotated[Name | MISSING, _REQUESTER_NAME] = MISSING
-    locale: Annotated[Locale | MISSING, Field(description="The language (BCP 47).", examples=["en-GB"])] = MISSING
-    external_id: Annotated[
-        ExternalId | MISSING,
-        Field(
-            description="Your product's own id of the person. A requester with this id gets the address, unless an "
-            "account has proved another.",
-            examples=["customer-1042"],
-        ),
-    ] = MISSING
-
-    def details(self) -> RequesterDetails:
-        """Return the details that were sent."""
-        sent = {name: getattr(self, name) for name in self.model_fields_set}
-        return RequesterDetails(**sent)
 
 
 class TicketCreate(RequestModel):

@@ -61,6 +61,7 @@ def create_requesters() -> None:
         sa.Column("locale", sa.Text(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("merged_into_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_requesters")),
@@ -69,6 +70,13 @@ def create_requesters() -> None:
     op.create_foreign_key(op.f("fk_requesters_org_id_organisations"), "requesters", "organisations", ["org_id"], ["id"])
     op.create_foreign_key(
         op.f("fk_requesters_org_id_user_id_users"), "requesters", "users", ["org_id", "user_id"], ["org_id", "id"]
+    )
+    op.create_foreign_key(
+        op.f("fk_requesters_org_id_merged_into_id_requesters"),
+        "requesters",
+        "requesters",
+        ["org_id", "merged_into_id"],
+        ["org_id", "id"],
     )
     op.create_index(
         "ix_requesters_org_id_email",
@@ -90,6 +98,13 @@ def create_requesters() -> None:
         ["org_id", "user_id"],
         unique=False,
         postgresql_where=sa.text("user_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_requesters_org_id_merged_into_id",
+        "requesters",
+        ["org_id", "merged_into_id"],
+        unique=False,
+        postgresql_where=sa.text("merged_into_id IS NOT NULL"),
     )
     protect("requesters")
 

@@ -24,9 +24,16 @@ class Parameters(list[Any]):
         return f"${len(self)}"
 
 
-_REQUESTERS_BY_ID = "SELECT id FROM requesters WHERE org_id = $1 AND id = {}"
+# The requester that a row leads to, and those that were merged into it.
+_MERGED_WITH = (
+    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
+    "ON r.org_id = $1 AND r.id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0} UNION "
+    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
+    "ON r.org_id = $1 AND r.merged_into_id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0}"
+)
+_REQUESTERS_BY_ID = _MERGED_WITH.format("f.id = {0}")
+_REQUESTERS_BY_EMAIL = _MERGED_WITH.format("f.owns_email AND f.email = {0}")
 _REQUESTERS_BY_ACCOUNT = "SELECT id FROM requesters WHERE org_id = $1 AND user_id = {}"
-_REQUESTERS_BY_EMAIL = "SELECT id FROM requesters WHERE org_id = $1 AND owns_email AND email = {}"
 # All requesters of an account have the account's address.
 _REQUESTERS_BY_EMAIL_OF_ACCOUNT = (
     "SELECT r.id FROM users AS u JOIN requesters AS r ON r.org_id = $1 AND r.user_id = u.id "
