@@ -22,6 +22,7 @@ CONTACT = {"name": "Tessera contributors"}
 TAGS = [
     {"name": "Tickets", "description": "Open, find, reply to and change tickets. Read their history and schedule."},
     {"name": "Organisations", "description": "Sign up an organisation. Change its settings and a sandbox's clock."},
+    {"name": "Requesters", "description": "Find, change, merge and erase the people that tickets are opened for."},
     {"name": "Signing in", "description": "Sign up, sign in, sessions, passwords, e-mail addresses, second factor."},
     {"name": "Profile", "description": "Read and change the signed-in user. Read their menu."},
     {"name": "Users", "description": "Approve, invite, change and erase the users of the organisation."},

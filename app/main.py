@@ -60,6 +60,7 @@ from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
 from app.organisations.schemas import check_fired_kinds
+from app.requesters.routes import router as requesters
 from app.tickets.assignment.routes import router as ticket_assignment
 from app.tickets.comments.routes import router as ticket_comments
 from app.tickets.history.routes import router as ticket_history
@@ -72,7 +73,7 @@ from app.worker import Worker
 # Paths are matched in this order: tickets first, since they get the most requests.
 ROUTERS = (
     fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
-    organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    organisations, requesters, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
     erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
     operations, pages,
 )  # fmt: skip

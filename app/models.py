@@ -17,6 +17,7 @@ from app.menus import models as menus
 from app.notifications import models as notifications
 from app.operations import models as operations
 from app.organisations import models as organisations
+from app.requesters import models as requesters
 from app.tickets import models as tickets
 from app.tickets.comments import models as comments
 from app.tickets.search import models as ticket_search
@@ -32,6 +33,7 @@ __all__ = [
     "organisations",
     "outbox",
     "pictures",
+    "requesters",
     "revisions",
     "roles",
     "second_factor",

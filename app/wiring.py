@@ -18,6 +18,7 @@ from app.accounts.users.events import (
     UserRoleChanged,
     UserSignedUp,
     UserSuspended,
+    UserUpdated,
 )
 from app.accounts.users.reactions import refresh_works_on_tickets
 from app.authentication.reactions import (
@@ -44,11 +45,13 @@ from app.notifications.account_mails import (
     mail_sign_up_requests,
 )
 from app.notifications.channel import make_email_channel
-from app.notifications.erasure import erase_mails
+from app.notifications.erasure import erase_mails, erase_mails_of_requester
 from app.notifications.links import fill_in_link
 from app.notifications.mails import EMAIL
 from app.notifications.ticket_mails import mail_new_assignee, mail_reply_to_requester, remind_requester
 from app.organisations.events import OrganisationSignedUp
+from app.requesters.events import RequesterErased
+from app.requesters.reactions import erase_requesters, follow_account, follow_name
 from app.tickets.assignment.backlog import (
     assign_backlog_on_availability,
     assign_backlog_on_role_update,
@@ -69,9 +72,9 @@ from app.tickets.events import (
 )
 from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
-from app.tickets.user_changes.erasing import ERASE_REQUESTER, erase_requester, resume_erasing
-from app.tickets.user_changes.linking import LINK_TICKETS, link_tickets, resume_linking
 from app.tickets.user_changes.unassigning import (
+    UNASSIGN_LATE_TICKETS,
+    UNASSIGN_LATE_TICKETS_OF_ROLE,
     UNASSIGN_TICKETS,
     UNASSIGN_TICKETS_OF_ROLE,
     resume_unassigning,
@@ -85,17 +88,19 @@ REACTIONS = (
     Reactions()
     .on(UserSignedUp, assign_backlog_on_sign_up)
     .on(UserBecameAvailable, assign_backlog_on_availability)
-    .on(UserApproved, link_tickets)
-    .on(UserReactivated, link_tickets)
+    .on(UserApproved, follow_account)
+    .on(UserReactivated, follow_account)
     .on(UserSuspended, end_sessions, unassign_tickets)
     .on(UserRoleChanged, end_sessions_after_demotion, unassign_tickets)
     .on(UserPermissionsChanged, unassign_tickets)
     # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
     .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_on_role_update)
-    .on(EmailVerified, link_tickets)
+    .on(EmailVerified, follow_account)
     .on(EmailChanged, mail_previous_address)
+    .on(UserUpdated, follow_name)
+    .on(RequesterErased, erase_mails_of_requester)
     .on(UserInvitationCancelled, erase_mails)
-    .on(UserErased, delete_sign_in_data, erase_requester, unassign_tickets, erase_mails)
+    .on(UserErased, delete_sign_in_data, erase_requesters, unassign_tickets, erase_mails)
     .on(SecondFactorDisabled, end_sessions_after_reset)
     .on(OrganisationSignedUp, seed_menus)
 )
@@ -132,10 +137,10 @@ TICKET_TIMERS: Handlers = {
 TIMERS: Handlers = {
     **TICKET_TIMERS,
     ASSIGN: resume_assigning,
-    LINK_TICKETS: resume_linking,
     UNASSIGN_TICKETS: resume_unassigning,
+    UNASSIGN_LATE_TICKETS: resume_unassigning,
     UNASSIGN_TICKETS_OF_ROLE: resume_unassigning_of_role,
-    ERASE_REQUESTER: resume_erasing,
+    UNASSIGN_LATE_TICKETS_OF_ROLE: resume_unassigning_of_role,
     INDEX_TICKETS: resume_indexing,
     RELAY_RETRY: make_retry_handler(SUBSCRIBERS),
 }

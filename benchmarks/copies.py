@@ -29,8 +29,8 @@ class Organisation:
 
 # The tables of a generated organisation: each after those that it refers to.
 _TABLES = (
-    "organisations", "secret_keys", "counters", "relays", "users", "credentials", "user_words", "tickets", "comments",
-    "timers", "ticket_search",
+    "organisations", "secret_keys", "counters", "relays", "users", "credentials", "user_words", "requesters",
+    "requester_words", "tickets", "comments", "timers", "ticket_search",
 )  # fmt: skip
 _COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped"
 
@@ -49,7 +49,7 @@ _DIFFERENT = {
     ("users", "email"): _OTHER_DOMAIN,
     ("credentials", "email"): _OTHER_DOMAIN,
     ("user_words", "word"): _OTHER_DOMAIN,
-    ("tickets", "requester_email"): _OTHER_DOMAIN,
+    ("requesters", "email"): _OTHER_DOMAIN,
     ("ticket_search", "lexemes"): _OTHER_PREFIX,
     ("ticket_search", "replies"): _OTHER_PREFIX,
 }

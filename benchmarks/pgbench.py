@@ -19,7 +19,7 @@ from app.tickets.comments.queries import COMMENTS
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.references import reference_prefix
-from app.tickets.search.queries import Search
+from app.tickets.search.queries import FIND_REQUESTER_WORDS, Search
 from app.tickets.search.rules import query
 from app.tickets.statements import COUNT, INSERT, READ
 from benchmarks.copies import Organisation
@@ -98,10 +98,14 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
     if operation == LIST:
         listing = Listing(filters={"requester": [""], "status": ["OPEN"]})
         sql, _ = page_statement(UUID(organisation.id), listing, None, PAGE + 1)
-        return [_substitute(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'")]
+        email = f"'customer' || :customer::text || '@{organisation.domain}'"
+        return [_substitute(sql, org_id, f"(ARRAY[{email}])", "'OPEN'")]
     if operation == SEARCH:
         sql, _ = page_statement(UUID(organisation.id), Listing(search=Search(query="")), None, PAGE + 1)
-        return [_substitute(sql, org_id, _search_query(organisation))]
+        terms = ("'ticket'", ":number::text")
+        lows, highs = ", ".join(terms), ", ".join(f"{term} || chr(1114111)" for term in terms)
+        requesters = _substitute(FIND_REQUESTER_WORDS, org_id, f"(ARRAY[{lows}])", f"(ARRAY[{highs}])")
+        return [requesters, _substitute(sql, org_id, _search_query(organisation))]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
     return [_substitute(sql, org_id, ticket_id) for sql in (READ, COMMENTS)]
 
@@ -109,8 +113,8 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
 def _create_statements(organisation: Organisation, org_id: str) -> list[str]:
     email = f"'customer' || :customer::text || '@{organisation.domain}'"
     counting = COUNT.replace("SELECT c.*", "SELECT uuidv7() AS id, c.*", 1)
-    ticket = ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'", email)
-    ids = (":id::uuid", "nullif(:requester_user_id::text, '')::uuid", ":assignee_id::uuid")  # `\gset` sets '' for null
+    ticket = ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
+    ids = (":id::uuid", ":requester_id::uuid", ":assignee_id::uuid")
     created = "jsonb_build_object('number', :number::int, 'status', 'OPEN', 'priority', 'HIGH')"
     assigned = "jsonb_build_object('assigneeId', :assignee_id::text, 'previousAssigneeId', NULL)"
     events = (

@@ -29,8 +29,8 @@ from app.core.outbox.numbering import insert_events_sql
 from app.core.security.derived_keys import derive_key
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
-from app.tickets.search.queries import Search
-from app.tickets.search.rules import query
+from app.tickets.search.queries import Search, find_requesters
+from app.tickets.search.rules import query, query_terms
 from app.tickets.statements import COUNT, INSERT, READ
 from benchmarks.data import driver_url
 
@@ -56,8 +56,8 @@ async def create(request: Request) -> Response:
         number, assignee_id, at = counted["number"], counted["assignee_id"], counted["at"]
         last_event = counted["last_event"]
         await connection.execute(
-            INSERT, org_id, ticket_id, number, body["title"], body["description"], priority, email,
-            counted["requester_user_id"], assignee_id, at,
+            INSERT, org_id, ticket_id, number, body["title"], body["description"], priority, counted["requester_id"],
+            assignee_id, at,
         )  # fmt: skip
         created = orjson.dumps({"number": number, "status": "OPEN", "priority": priority}).decode()
         assigned = orjson.dumps({"assigneeId": str(assignee_id), "previousAssigneeId": None}).decode()
@@ -103,9 +103,10 @@ async def page(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
         if "q" in parameters:
-            rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix))
+            requesters = await find_requesters(connection, org_id, query_terms(parameters["q"]), None)
+            rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix, requesters))
         else:
-            rows = await connection.fetch(_LIST, org_id, parameters["requester"], parameters["status"])
+            rows = await connection.fetch(_LIST, org_id, [parameters["requester"]], parameters["status"])
         await connection.execute("COMMIT")
     cursor = rows[_PAGE - 1]["created_at"].isoformat() if len(rows) > _PAGE else None
     return _json({"items": [_ticket(row, prefix) for row in rows[:_PAGE]], "nextCursor": cursor})
@@ -152,7 +153,12 @@ def _ticket(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         "description": row["description"],
         "status": row["status"],
         "priority": row["priority"],
-        "requester": {"email": row["requester_email"], "userId": row["requester_user_id"]},
+        "requester": {
+            "id": row["requester_id"],
+            "email": row["requester_email"],
+            "name": row["requester_name"],
+            "userId": row["requester_user_id"],
+        },
         "assigneeId": assignee_id,
         "assignee": assignee_id
         and _user(assignee_id, row["assignee_email"], row["assignee_first_name"], row["assignee_last_name"]),

@@ -25,6 +25,7 @@ class Resource(StrEnum):
 
     TICKETS = "tickets"
     COMMENTS = "comments"
+    REQUESTERS = "requesters"
     USERS = "users"
     ROLES = "roles"
     MENUS = "menus"

@@ -29,6 +29,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from app.core.patterns import Matches
+
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 # The domain of the addresses that replace erased ones. Mail to it never arrives anywhere (RFC 2606).
 RESERVED_EMAIL_DOMAIN = "erased.invalid"
@@ -270,3 +272,12 @@ UtcTimestamp = Annotated[
 ]
 CreatedAt = Annotated[UtcTimestamp, Field(description="When it was created.")]
 UpdatedAt = Annotated[UtcTimestamp, Field(description="When it was last changed.")]
+
+
+# BCP 47 (RFC 5646), in the recommended case: a language, optionally a script and a region.
+_LOCALE_PATTERN = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
+Locale = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Matches(_LOCALE_PATTERN, "This must be a language, optionally with a script and a region, such as en or de-AT."),
+]

@@ -1,4 +1,4 @@
-"""Remove erased users, and users whose invitation was cancelled, from the notification log."""
+"""Remove erased users and requesters, and users whose invitation was cancelled, from the notification log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from markupsafe import escape
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import UserErased, UserInvitationCancelled
@@ -14,6 +14,8 @@ from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.notifications import mails
 from app.notifications.mime import to_one_line
 from app.notifications.models import Mail
+from app.requesters.events import RequesterErased
+from app.requesters.queries import select_merged_ids, select_requester_ids
 from app.tickets.models import Ticket
 
 MAILS_PER_BATCH = 1000
@@ -31,7 +33,7 @@ async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserIn
     are deleted when the retention of the log ends.
     """
     await db.flush()  # writes the tickets that other reactions to this event have changed
-    own_tickets = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
+    own_tickets = _select_ticket_ids(org_id, Ticket.requester_id.in_(select_requester_ids(org_id, event.user_id)))
     mails_about_tickets = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own_tickets))
     account_mails = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
     received_mails = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)
@@ -42,6 +44,16 @@ async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserIn
     await _delete_all(db, org_id, received_mails)
     if isinstance(event, UserErased):
         await _remove_name(db, org_id, event)
+
+
+async def erase_mails_of_requester(db: AsyncSession, org_id: UUID, event: RequesterErased) -> None:
+    """Delete the mails about an erased requester's tickets, within the limit of `erase_mails`."""
+    own_tickets = _select_ticket_ids(org_id, Ticket.requester_id.in_(select_merged_ids(org_id, event.requester_id)))
+    await _delete_all(db, org_id, select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own_tickets)))
+
+
+def _select_ticket_ids(org_id: UUID, condition: ColumnElement[bool]) -> Select[UUID]:
+    return select(Ticket.id).where(Ticket.org_id == org_id, condition)
 
 
 async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> None:

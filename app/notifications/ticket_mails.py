@@ -18,6 +18,7 @@ from app.notifications.drafts import write_draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
+from app.requesters.models import Requester
 from app.tickets.comments.models import Comment
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket
@@ -43,21 +44,21 @@ async def mail_reply_to_requester(
             .order_by(Comment.id)
         )
     ).all()
-    requesters = await _read_requesters(db, org_id, (ticket for _, ticket, _ in rows))
+    requesters, accounts = await _read_requesters(db, org_id, (ticket for _, ticket, _ in rows))
     drafts = [
         _write_draft(
             organisation,
             "ticket_responded",
             ticket,
             recipient,
-            ticket.requester_user_id,
+            requesters[ticket.requester_id].user_id,
             message=response.message,
             author_id=author.id,
             author=f"{author.first_name} {author.last_name}",
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
-        if (recipient := _find_address(ticket, requesters, MailKind.TICKET_RESPONDED))
+        if (recipient := _find_address(requesters[ticket.requester_id], accounts, MailKind.TICKET_RESPONDED))
     ]
     await mails.queue(db, org_id, drafts)
 
@@ -68,6 +69,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
     assignments = [(one.event.ticket_id, one.event.assignee_id) for one in recorded if one.event.assignee_id]
     tickets = await _read_tickets(db, org_id, (ticket_id for ticket_id, _ in assignments))
     users = await _read_users(db, org_id, (user_id for _, user_id in assignments))
+    requesters, _ = await _read_requesters(db, org_id, tickets.values())
     drafts = [
         _write_draft(
             organisation,
@@ -77,7 +79,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             user_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
-            requester=tickets[ticket_id].requester_email,
+            requester=requesters[tickets[ticket_id].requester_id].email,
             first_name=users[user_id].first_name,
         )
         for ticket_id, user_id in assignments
@@ -95,35 +97,45 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
     organisation = await get_tenant(db, org_id)
     events = [one.event for one in recorded]
     tickets = await _read_tickets(db, org_id, (event.ticket_id for event in events))
-    requesters = await _read_requesters(db, org_id, tickets.values())
+    requesters, accounts = await _read_requesters(db, org_id, tickets.values())
     drafts = [
         _write_draft(
             organisation,
             "ticket_closing_soon",
             ticket,
             recipient,
-            ticket.requester_user_id,
+            requesters[ticket.requester_id].user_id,
             auto_close_at=event.auto_close_at,
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))
-        and (recipient := _find_address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
+        and (recipient := _find_address(requesters[ticket.requester_id], accounts, MailKind.TICKET_CLOSING_SOON))
     ]
     await mails.queue(db, org_id, drafts)
 
 
-async def _read_requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
-    """Read the accounts of these tickets' requesters, by id."""
-    return await _read_users(db, org_id, (ticket.requester_user_id for ticket in tickets))
+async def _read_requesters(
+    db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]
+) -> tuple[Mapping[UUID, Requester], Mapping[UUID | None, User]]:
+    """Read the requesters of these tickets and their accounts, each by id.
+
+    No mail may name an erased requester: the lock waits for a running erasure, and a later one finds the mail.
+    """
+    ids = {ticket.requester_id for ticket in tickets}
+    if not ids:
+        return {}, {}
+    statement = select(Requester).where(Requester.org_id == org_id, Requester.id.in_(ids)).order_by(Requester.id)
+    rows = (await db.scalars(statement.with_for_update(read=True))).all()
+    accounts = await _read_users(db, org_id, (requester.user_id for requester in rows))
+    return {requester.id: requester for requester in rows}, accounts
 
 
-def _find_address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
-    """Return the requester's address: their account's current one, if any; `None` if they muted this kind of mail."""
-    account = requesters.get(ticket.requester_user_id)
+def _find_address(requester: Requester, accounts: Mapping[UUID | None, User], kind: MailKind) -> str | None:
+    """Return the requester's address; `None` if it is erased, or if they muted this kind of mail."""
+    account = accounts.get(requester.user_id)
     if account is not None and kind in account.muted:
         return None
-    address = account.email if account else ticket.requester_email
-    return address if is_deliverable(address) else None
+    return requester.email if is_deliverable(requester.email) else None
 
 
 async def _read_tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:

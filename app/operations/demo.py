@@ -31,6 +31,7 @@ from app.core.outbox import timers
 from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
+from app.requesters.service import RequesterDetails
 from app.tickets import service
 from app.tickets.changes import TicketChanges
 from app.tickets.comments.service import respond
@@ -124,7 +125,7 @@ class _TicketScript:
     title: str
     description: str
     priority: TicketPriority
-    requester_email: str
+    requester: RequesterDetails
     opened_at: datetime
     steps: list[tuple[datetime, TicketChanges]]
     reply: str
@@ -223,7 +224,7 @@ async def _open_ticket(driver: Driver, caller: ProductCaller, script: _TicketScr
         title=script.title,
         description=script.description,
         priority=script.priority,
-        requester_email=script.requester_email,
+        requester=script.requester,
     )
 
 
@@ -262,16 +263,19 @@ def _write_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
             title=title,
             description=description,
             priority=priority,
-            requester_email=customer,
+            requester=customer,
             opened_at=opened_at,
             steps=list(_make_steps(rng, opened_at, now)),
             reply=rng.choice(REPLIES),
         )
 
 
-def _make_customers(rng: random.Random) -> list[str]:
+def _make_customers(rng: random.Random) -> list[RequesterDetails]:
     names = rng.sample(list(product(FIRST_NAMES, LAST_NAMES)), CUSTOMER_COUNT)
-    return [f"{first}.{last}@{rng.choice(COMPANIES)}.example".lower() for first, last in names]
+    return [
+        RequesterDetails(email=f"{first}.{last}@{rng.choice(COMPANIES)}.example".lower(), name=f"{first} {last}")
+        for first, last in names
+    ]
 
 
 def _write_texts(rng: random.Random) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class TicketStatusChanged(TicketChangeEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketUpdated(TicketChangeEvent):
-    """Title, description, priority or requester changed."""
+    """Title, description or priority changed; or the requester, in tickets erased before version 0.3."""
 
     type: ClassVar[str] = "ticket.updated"
 

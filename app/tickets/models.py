@@ -41,7 +41,6 @@ WAITING = "assignee_id IS NULL AND status IN ({})".format(", ".join(f"'{status}'
 class Ticket(DatedRow, Base):
     """What a requester asks for. Times are the organisation's. `version` counts the changes.
 
-    `requester_user_id` is the requester's account, if they have one and have proved that the e-mail address is theirs.
     `accepted_at` is when the assignee accepted the ticket.
     """
 
@@ -54,8 +53,7 @@ class Ticket(DatedRow, Base):
     description: Mapped[str]
     status: Mapped[TicketStatus] = mapped_column(TextEnum(TicketStatus))
     priority: Mapped[TicketPriority] = mapped_column(TextEnum(TicketPriority))
-    requester_email: Mapped[str]
-    requester_user_id: Mapped[UUID | None]
+    requester_id: Mapped[UUID]
     assignee_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -68,7 +66,7 @@ class Ticket(DatedRow, Base):
     __table_args__ = (
         UniqueConstraint("org_id", "number"),
         ForeignKeyConstraint(["org_id", "assignee_id"], ["users.org_id", "users.id"]),
-        ForeignKeyConstraint(["org_id", "requester_user_id"], ["users.org_id", "users.id"]),
+        ForeignKeyConstraint(["org_id", "requester_id"], ["requesters.org_id", "requesters.id"]),
         one_of("status", tuple(TicketStatus)),
         one_of("priority", tuple(TicketPriority)),
         # One for each column that a list is filtered by (`lists/filters.py`), ending in the order of the list.
@@ -76,19 +74,9 @@ class Ticket(DatedRow, Base):
         Index("ix_tickets_org_id_updated_at_number", "org_id", "updated_at", "number"),
         Index("ix_tickets_org_id_status_created_at_number", "org_id", "status", "created_at", "number"),
         Index("ix_tickets_org_id_priority_created_at_number", "org_id", "priority", "created_at", "number"),
-        Index(
-            "ix_tickets_org_id_requester_email_created_at_number", "org_id", "requester_email", "created_at", "number"
-        ),
+        Index("ix_tickets_org_id_requester_id_created_at_number", "org_id", "requester_id", "created_at", "number"),
         Index("ix_tickets_org_id_assignee_id_created_at_number", "org_id", "assignee_id", "created_at", "number"),
-        # Partial: most requesters have no account, and most tickets are not closed when they are written.
-        Index(
-            "ix_tickets_org_id_requester_user_id_created_at_number",
-            "org_id",
-            "requester_user_id",
-            "created_at",
-            "number",
-            postgresql_where=text("requester_user_id IS NOT NULL"),
-        ),
+        # Partial: most tickets are not closed when they are written.
         Index(
             "ix_tickets_org_id_closed_at_number",
             "org_id",

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import Caller, UserCaller
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant, lock_organisation
+from app.requesters.queries import select_requester_ids
 from app.tickets.errors import TicketNotFound
 from app.tickets.models import Ticket
 from app.tickets.rows import TicketRow
@@ -47,37 +48,37 @@ async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
-async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None) -> Ticket:
+async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, account_id: UUID | None = None) -> Ticket:
     """Lock a ticket until the transaction ends, without blocking rows that only refer to it.
 
     Args:
-        requester_id: if given, the ticket must belong to this requester.
+        account_id: if given, the ticket's requester must have this account.
 
     Raises:
         TicketNotFound
     """
     statement = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
-    if requester_id is not None:
-        statement = statement.where(Ticket.requester_user_id == requester_id)
+    if account_id is not None:
+        statement = statement.where(Ticket.requester_id.in_(select_requester_ids(org_id, account_id)))
     ticket = await db.scalar(statement.with_for_update(key_share=True))
     if ticket is None:
         raise TicketNotFound
     return ticket
 
 
-async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None) -> TicketRow:
-    """Read a ticket with its assignee.
+async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, account_id: UUID | None = None) -> TicketRow:
+    """Read a ticket with its requester and its assignee.
 
     Args:
-        requester_id: if given, the ticket must belong to this requester.
+        account_id: if given, the ticket's requester must have this account.
 
     Raises:
         TicketNotFound
     """
-    if requester_id is None:
+    if account_id is None:
         row = await driver.fetchrow(READ, org_id, ticket_id)
     else:
-        row = await driver.fetchrow(READ_OWN, org_id, ticket_id, requester_id)
+        row = await driver.fetchrow(READ_OWN, org_id, ticket_id, account_id)
     if row is None:
         raise TicketNotFound
     return cast("TicketRow", row)

@@ -15,12 +15,12 @@ from app.tickets.rows import TicketRow
 
 
 def represent_ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
-    """Represent a ticket with its assignee (`Ticket`)."""
+    """Represent a ticket with its requester and its assignee (`Ticket`)."""
     return represent_tickets([row], tenant)[0]
 
 
 def represent_tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
-    """Represent tickets with their assignees (`Ticket`)."""
+    """Represent tickets with their requesters and assignees (`Ticket`)."""
     prefix = reference_prefix(tenant.domain)
     return [
         {
@@ -32,7 +32,12 @@ def represent_tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[st
             "description": row["description"],
             "status": row["status"],
             "priority": row["priority"],
-            "requester": {"email": row["requester_email"], "userId": row["requester_user_id"]},
+            "requester": {
+                "id": row["requester_id"],
+                "email": row["requester_email"],
+                "name": row["requester_name"],
+                "userId": row["requester_user_id"],
+            },
             "assigneeId": (assignee_id := row["assignee_id"]),
             "assignee": assignee_id
             and represent_user(

@@ -22,6 +22,7 @@ from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
 from app.core.web.routing import Route
+from app.requesters.errors import ExternalIdTaken
 from app.tickets import service
 from app.tickets.changes import TicketChanges
 from app.tickets.comments.queries import read_comments, sees_comments
@@ -59,7 +60,7 @@ Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, custome
     summary="Open a ticket",
     status_code=201,
     response_model=Ticket,
-    responses=responses(body=True, ok={201: ("Location", "ETag")}, location=EXAMPLE_PATH),
+    responses=responses(ExternalIdTaken, body=True, ok={201: ("Location", "ETag")}, location=EXAMPLE_PATH),
 )
 async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
     """Open a ticket for one of your users with the secret key, or for yourself as a signed-in user.
@@ -69,7 +70,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     the body.
 
     A requester with an account sees the ticket, if their e-mail address is verified. Admins and engineers may
-    name any `requester`.
+    name any `requester`. The same address is the same requester; its first ticket makes it.
     """
     async with get_services(request).database.driver(caller.org_id, wakes_worker=True) as driver:
         row = await service.open_ticket(
@@ -78,7 +79,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
             title=body.title,
             description=body.description,
             priority=body.priority,
-            requester_email=body.requester_email,
+            requester=body.requester_details(),
         )
     return ticket_response(row, caller, 201, Location=f"/tickets/{row['id']}")
 

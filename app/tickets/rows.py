@@ -12,7 +12,7 @@ from uuid import UUID
 
 
 class TicketRow(TypedDict):
-    """A ticket with its assignee. Without an assignee, `assignee_id`, the e-mail and the names are null."""
+    """A ticket with its requester and its assignee. Without an assignee, the fields of the assignee are null."""
 
     id: UUID
     number: int
@@ -21,7 +21,9 @@ class TicketRow(TypedDict):
     description: str
     status: str
     priority: str
+    requester_id: UUID
     requester_email: str
+    requester_name: str | None
     requester_user_id: UUID | None
     assignee_id: UUID | None
     created_at: datetime

@@ -21,6 +21,8 @@ from app.core.fields import (
     UpdatedAt,
     UtcTimestamp,
 )
+from app.requesters.schemas import RequesterCreate
+from app.requesters.service import RequesterDetails
 from app.tickets.changes import TicketChanges
 from app.tickets.models import TicketPriority, TicketStatus
 
@@ -29,6 +31,7 @@ _DESCRIPTION = Field(
     description="What the requester needs, in full.", examples=["The export of March stops at 40 % with an error."]
 )
 _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
+_REQUESTER_NAME = Field(description="The requester's name.", examples=["Mia Chen"])
 _REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
 
 
@@ -51,15 +54,6 @@ def same_as(field: str, convert: Callable[[Any], object] = lambda value: value) 
     return AfterValidator(check)
 
 
-class RequesterCreate(RequestModel):
-    """The person that a ticket is opened for."""
-
-    email: Annotated[
-        Email,
-        Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
-    ]
-
-
 class TicketCreate(RequestModel):
     """A new ticket."""
 
@@ -68,8 +62,9 @@ class TicketCreate(RequestModel):
     requester: Annotated[
         RequesterCreate | MISSING,
         Field(
-            description="The person that the ticket is for. Required with a secret key. A signed-in user who leaves it "
-            "out is the requester. A customer cannot name another requester.",
+            description="The person that the ticket is for: one for each e-mail address. Name, locale and external id "
+            "replace those known before. Required with a secret key. A signed-in user who leaves it out is the "
+            "requester. A customer cannot name another requester.",
             examples=[{"email": "mia@customer.example"}],
         ),
     ] = MISSING
@@ -82,12 +77,11 @@ class TicketCreate(RequestModel):
     priority: Annotated[TicketPriority, _PRIORITY] = TicketPriority.MEDIUM
     secret: BodySecret = None
 
-    @property
-    def requester_email(self) -> str | None:
-        """The requester's e-mail address; `None` if none was sent."""
+    def requester_details(self) -> RequesterDetails | None:
+        """Return what was sent of the requester; `None` if nothing was."""
         if self.requester is not MISSING:
-            return self.requester.email
-        return None if self.added_by is MISSING else self.added_by
+            return self.requester.details()
+        return None if self.added_by is MISSING else RequesterDetails(email=self.added_by)
 
 
 class TicketUpdate(RequestModel):
@@ -147,7 +141,9 @@ class UserReference(ResponseModel):
 class TicketRequester(ResponseModel):
     """The person that a ticket was opened for."""
 
+    id: Annotated[UUID, Field(description="The requester's id.", examples=[EXAMPLE_ID])]
     email: Annotated[str, _REQUESTER_EMAIL]
+    name: Annotated[str | None, _REQUESTER_NAME, Field(description="The requester's name; null if it is not known.")]
     user_id: Annotated[
         UUID | None, Field(description="The id of the requester's account; null without one.", examples=[EXAMPLE_ID])
     ]

@@ -14,6 +14,7 @@ from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
+from app.requesters.service import RequesterDetails
 from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.service import assign
 from app.tickets.changes import CUSTOMER_FIELDS, TicketChanges
@@ -41,16 +42,17 @@ async def open_ticket(
     title: str,
     description: str,
     priority: TicketPriority,
-    requester_email: str | None,
+    requester: RequesterDetails | None,
 ) -> TicketRow:
     """Open a ticket, and assign it to an available user by the rotation. If no user is available, the ticket waits.
 
     Args:
-        requester_email: `None` stands for the caller, who must be a user.
+        requester: `None` stands for the caller, who must be a user.
 
     Raises:
         BadInput: a product names no requester, or a customer names another user.
         InvalidToken: the user was suspended or erased but is still in the credential cache.
+        ExternalIdTaken: the product's id belongs to one requester and the address to another.
     """
     new = Opening(
         org_id=caller.org_id,
@@ -58,10 +60,10 @@ async def open_ticket(
         title=title,
         description=description,
         priority=priority,
-        requester_email=requester_email,
+        requester=requester,
         now=caller.now,
         actor=caller.actor,
-        requester_user_id=_requester_user_id(caller, requester_email),
+        requester_user_id=_requester_user_id(caller, requester),
     )
     row = await insert_ticket(driver, new)
     if row is None:
@@ -69,18 +71,18 @@ async def open_ticket(
     return row
 
 
-def _requester_user_id(caller: Caller, requester_email: str | None) -> UUID | None:
+def _requester_user_id(caller: Caller, requester: RequesterDetails | None) -> UUID | None:
     """Return the caller's id if the caller is the requester, else `None`."""
     match caller:
         case ProductCaller():
-            if requester_email is None:
+            if requester is None:
                 raise BadInput.of_field("requester", "This is required.")
             return None
         case UserCaller(user=user):
-            if requester_email in {None, user.email}:
+            if requester is None or (requester.email == user.email and requester.is_only_email):
                 return user.id
             if user.is_limited_to_own_tickets:
-                raise BadInput.of_field("requester", "It must be your own e-mail address: leave it out.")
+                raise BadInput.of_field("requester", "It must be your own e-mail address alone: leave it out.")
             return None
 
 
@@ -97,14 +99,14 @@ async def change_ticket(
         NotForCustomers: a customer would change more than `CUSTOMER_FIELDS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
-    requester_id = requester_scope(caller)
-    if requester_id is not None and not changes.names <= CUSTOMER_FIELDS:
+    account_id = requester_scope(caller)
+    if account_id is not None and not changes.names <= CUSTOMER_FIELDS:
         raise NotForCustomers("Customers can change only the title, description and priority of a ticket.")
     caller = await with_locked_clock(db, caller)
     assignee = None
     if changes.assignee_id is not MISSING and changes.assignee_id is not None:
         assignee = await lock_assignee(db, caller.org_id, changes.assignee_id)
-    ticket = await lock_ticket(db, caller.org_id, ticket_id, requester_id)
+    ticket = await lock_ticket(db, caller.org_id, ticket_id, account_id)
     check_version(ticket.version)
     changes = changes.differing_from(ticket)
     if changes.org_id is not MISSING:

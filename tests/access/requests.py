@@ -181,6 +181,25 @@ async def _notification(world: World, _caller: SignedInUser | None) -> Request:
 
 _TITLE = {"title": "It broke again"}
 
+# --- requesters ------------------------------------------------------------------------------------------------------
+
+
+async def _create_requester(_world: World, _caller: SignedInUser | None) -> Request:
+    return Request("/requesters", {"email": f"c{_unique()}@customer.example"})
+
+
+def _requester(path: str, body: JSON | None = None) -> Make:
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
+        return Request(path.format(id=await world.create_requester()), body)
+
+    return make
+
+
+async def _merge_requester(world: World, _caller: SignedInUser | None) -> Request:
+    merged, into = await world.create_requester(), await world.create_requester()
+    return Request(f"/requesters/{merged}/merge", {"into": into})
+
+
 REQUESTS: dict[str, Make] = {
     "signUpOrganisation": _sign_up_organisation,
     "getOrganisation": _fixed("/org"),
@@ -245,6 +264,12 @@ REQUESTS: dict[str, Make] = {
     "getMenu": _menu(),
     "changeMenu": _menu({"name": "Figures"}),
     "deleteMenu": _menu(),
+    "listRequesters": _fixed("/requesters"),
+    "createRequester": _create_requester,
+    "getRequester": _requester("/requesters/{id}"),
+    "changeRequester": _requester("/requesters/{id}", {"name": "Mia"}),
+    "mergeRequester": _merge_requester,
+    "eraseRequester": _requester("/requesters/{id}"),
     "openTicket": _open_ticket,
     "listTickets": _fixed("/tickets"),
     "getTicket": _ticket("/tickets/{id}"),

@@ -56,6 +56,13 @@ deletePicture                401     403     401   204      204      204     204
 getPicture                   401     403     401   200      200      200     200      404
 getMyMenu                    401     403     401   200      200      200     200      200
 
+listRequesters               401     200     401   200      200      403     200      200
+createRequester              401     201     401   201      201      403     403      201
+getRequester                 401     200     401   200      200      403     200      404
+changeRequester              401     200     401   200      200      403     403      404
+mergeRequester               401     200     401   200      200      403     403      404
+eraseRequester               401     204     401   204      403      403     403      404
+
 listUsers                    401     403     401   200      200      403     200      200
 getUser                      401     403     401   200      200      403     200      404
 inviteUser                   401     403     401   201      403      403     403      201

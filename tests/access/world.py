@@ -23,6 +23,8 @@ from app.core.security import opaque_tokens as tokens
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.organisations.models import SecretKey
+from app.requesters import service as requesters
+from app.requesters.service import RequesterDetails
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import JSON, Desk, SignedInUser, create_desk, open_session
 from tests.passwords import cheap_hash
@@ -84,6 +86,13 @@ class World:
             if status is AccountStatus.ACTIVE
             else SignedInUser(row.id, email, organisation.api.http, {}, row.id)
         )
+
+    async def create_requester(self) -> str:
+        """Create a requester; return its id."""
+        details = RequesterDetails(email=f"c{uuid4().hex}@customer.example")
+        async with self.desk.database.session(self.desk.id) as db:
+            requester, _ = await requesters.find_or_create(db, self.desk.id, details)
+        return str(requester.id)
 
     async def issue_link_token(self, user: SignedInUser, purpose: LinkPurpose) -> str:
         """Issue a link of this purpose to a user; return its token."""

@@ -44,6 +44,7 @@ REFUSED = {
     "setPicture": "not_an_image",
     "resetUserSecondFactor": "user_not_found",
     "getPicture": "user_not_found",
+    "mergeRequester": "requester_not_found",
 }
 
 
@@ -54,6 +55,7 @@ async def test_every_operation_works_with_its_unchanged_example(http: httpx.Asyn
     await set_up_organisation(tour)
     mia = await manage_users(tour)
     await manage_roles_and_menus(tour)
+    await manage_requesters(tour)
     await work_on_a_ticket(tour)
     await manage_own_account(tour)
     for operation_id, code in REFUSED.items():
@@ -118,6 +120,12 @@ async def work_on_a_ticket(tour: Tour) -> None:
     await tour.call("getNotification", resource_id=notification["id"])
 
 
+async def manage_requesters(tour: Tour) -> None:
+    made = await tour.call("createRequester")
+    await tour.call("listRequesters")
+    await tour.call("getRequester", "changeRequester", "eraseRequester", resource_id=made["id"])
+
+
 async def manage_own_account(tour: Tour) -> None:
     await tour.call("getMe", "changeMe", "getMyMenu", "deletePicture", "setUpSecondFactor")
     await tour.call("forgotPassword", "resendVerification", "changeEmail")
@@ -134,6 +142,7 @@ async def test_a_response_has_exactly_the_fields_of_its_schema(desk: Desk) -> No
         (f"/tickets/{ticket['id']}/history", "/tickets/{id}/history"),
         (f"/tickets/{ticket['id']}/schedule", "/tickets/{id}/schedule"),
         ("/tickets?include=total", "/tickets"),
+        ("/requesters?include=total", "/requesters"),
         ("/users?include=total", "/users"),
         ("/roles?include=total", "/roles"),
         ("/menus?include=total", "/menus"),

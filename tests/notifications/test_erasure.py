@@ -34,7 +34,7 @@ from tests.notifications.users import (
 )
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
-from tests.tickets.rows import skip_earlier_work
+from tests.tickets.rows import give_to_account, skip_earlier_work
 
 
 async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | None = None) -> None:
@@ -104,9 +104,7 @@ async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, v
     user, other = await add_user(desk), await add_user(desk)
     theirs, others, unowned = [UUID((await desk.open(addedBy=unique_address()))["id"]) for _ in range(3)]
     for ticket_id, owner in ((theirs, user), (others, other)):
-        values = "requester_user_id = :owner, requester_email = :email"
-        owned = f"UPDATE tickets SET {values} WHERE org_id = :org AND id = :ticket"
-        await execute_sql(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
+        await give_to_account(desk, owner.id, f"id = '{ticket_id}'")
     await relay_events(desk)  # the assignee is mailed about each
     await queue(desk, user.email, None, theirs, unowned)
 
@@ -123,7 +121,7 @@ async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, v
 async def test_tickets_that_the_erasure_links_to_the_user_count_as_theirs(desk: Desk) -> None:
     user = await add_user(desk)
     await desk.open(addedBy=user.email)
-    await execute_sql(desk, "UPDATE tickets SET requester_user_id = NULL WHERE org_id = :org")
+    await execute_sql(desk, "UPDATE requesters SET user_id = NULL WHERE org_id = :org")
     await relay_events(desk)
     assert len(await read_mails_to(desk, desk.admin.email)) == 1
 

@@ -10,6 +10,7 @@ from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
 from tests.notifications.users import add_user, execute_sql, read_mails_to, relay_events, unique_address
 from tests.organisation_client import JSON, Desk
+from tests.tickets.rows import give_to_account
 
 BY_SUBJECT = {"Reply": MailKind.TICKET_RESPONDED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"
@@ -19,8 +20,7 @@ async def open_ticket_of(desk: Desk, requester: User | None, requester_email: st
     """Open a ticket, and link it to the requester's account if there is one."""
     ticket = await desk.open(addedBy=requester_email)
     if requester:
-        statement = "UPDATE tickets SET requester_user_id = :user WHERE org_id = :org AND id = :id"
-        await execute_sql(desk, statement, user=requester.id, id=UUID(ticket["id"]))
+        await give_to_account(desk, requester.id, f"id = '{ticket['id']}'")
     return ticket
 
 
@@ -86,8 +86,8 @@ async def test_one_assignee_who_muted_mails_does_not_affect_another(desk: Desk) 
 
 async def test_an_erased_requester_is_not_mailed(desk: Desk) -> None:
     ticket = await desk.open()
-    statement = "UPDATE tickets SET requester_email = :erased WHERE org_id = :org AND id = :id"
-    await execute_sql(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
+    statement = "UPDATE requesters SET email = :erased WHERE org_id = :org AND id = :id"
+    await execute_sql(desk, statement, erased=ERASED, id=UUID(ticket["requester"]["id"]))
     await reply_and_remind(desk, ticket)
 
     assert await read_mails_to(desk, ERASED) == []

@@ -202,7 +202,9 @@ async def test_concurrent_and_repeated_work_mails_nothing_twice(desk: Desk, sett
 
 async def test_an_invalid_address_fails_without_affecting_others(desk: Desk, settings: Settings) -> None:
     bad, good = await desk.open(addedBy=unique_address()), await desk.open(addedBy=unique_address())
-    await execute_sql(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
+    await execute_sql(
+        desk, "UPDATE requesters SET email = 'no address' WHERE org_id = :org AND email = :bad", bad=bad["addedBy"]
+    )
     for ticket in (bad, good):
         await desk.respond(ticket)
     await desk.work(settings)

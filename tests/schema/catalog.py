@@ -94,7 +94,7 @@ async def describe(connection: Connection, *queries: str) -> list[tuple[object, 
 
 async def fill(connection: Connection, org_id: UUID) -> None:
     """Insert one row into every table, for an organisation."""
-    domain, user, ticket, role, delivery = f"{org_id}.test", new_id(), new_id(), new_id(), new_id()
+    domain, user, ticket, role, delivery, requester = f"{org_id}.test", *(new_id() for _ in range(5))
     rows: dict[str, dict[str, object]] = {
         "organisations": {"id": org_id, "name": "Growfin", "domain": domain, "sandbox": True, "auto_close_days": 30,
                           "timezone": "UTC", "created_at": NOW},
@@ -119,9 +119,12 @@ async def fill(connection: Connection, org_id: UUID) -> None:
         "credentials": {"org_id": org_id, "user_id": user, "email": "ada@growfin.test", "password_hash": None},
         "counters": {"org_id": org_id},
         "relays": {"org_id": org_id},
+        "requesters": {"org_id": org_id, "id": requester, "email": "mia@customer.test", "name": "Mia",
+                       "user_id": user, "created_at": NOW},
+        "requester_words": {"org_id": org_id, "word": "mia", "requester_id": requester},
         "tickets": {"org_id": org_id, "id": ticket, "number": 1, "title": "It broke", "description": "All of it.",
-                    "status": "OPEN", "priority": "LOW", "requester_email": "mia@customer.test", "assignee_id": user,
-                    "requester_user_id": user, "created_at": NOW, "updated_at": NOW},
+                    "status": "OPEN", "priority": "LOW", "requester_id": requester, "assignee_id": user,
+                    "created_at": NOW, "updated_at": NOW},
         "comments": {"org_id": org_id, "id": new_id(), "ticket_id": ticket, "author_id": user,
                              "message": "Fixed.", "created_at": NOW},
         "ticket_search": {"org_id": org_id, "ticket_id": ticket, "version": 1, "lexemes": "'broke' 'it'",

@@ -25,6 +25,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = (START + timedelta(minutes=2_500), 2_500)
 REQUESTER_EMAIL = "customer7@growfin.test"
 USER_ID = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
+REQUESTER_ID = UUID("00000001-0000-0000-0000-000000000007")  # the one of REQUESTER_EMAIL
 PREFIX = ORG.hex[-8:]  # of the words of its tickets
 WORDS = "ix_ticket_search_lexemes_replies"  # the only index that is searched by that prefix and not by `org_id`
 
@@ -54,12 +55,24 @@ FILL = """
            '{start}'::timestamptz + interval '1 day'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, requester_user_id,
-                         assignee_id, created_at, updated_at, closed_at)
+    -- 500 without an account, and two of each user.
+    INSERT INTO requesters (org_id, id, email, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'customer' || n || '@growfin.test', '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(0, 499) AS n;
+    INSERT INTO requesters (org_id, id, email, owns_email, user_id, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, 1000 * place + n), 'admin' || n || '@growfin.test', place = 1,
+           pg_temp.id(o, n), '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n, generate_series(1, 2) AS place;
+    INSERT INTO requester_words (org_id, word, requester_id)
+    SELECT org_id, word, id
+    FROM requesters, unnest(ARRAY[split_part(email, '@', 1), 'growfin', 'test']) AS word;
+
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_id, assignee_id,
+                         created_at, updated_at, closed_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), n, 'Cannot export ' || n, repeat('It stops. ', 40),
            (ARRAY['OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED', 'CLOSED', 'CLOSED'])[1 + n % 7],
            (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + n % 5],
-           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 3 = 0 THEN pg_temp.id(o, 1 + n % {users}) END,
+           pg_temp.id(o, CASE WHEN n % 3 = 0 THEN 1000 * (1 + n / 3 % 2) + 1 + n % {users} ELSE n % 500 END),
            CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {users}) END,
            '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes',
            CASE WHEN n % 7 > 3 THEN '{start}'::timestamptz + n * interval '1 minute' END
@@ -70,8 +83,9 @@ FILL = """
     SELECT org_id, id, 1,
            array_to_tsvector(ARRAY(
                SELECT right(org_id::text, 8) || word
-               FROM unnest(ARRAY['#' || number, 'cannot', 'export', number::text, split_part(requester_email, '@', 1),
-                                 'growfin', 'test', 'it', 'stops', CASE WHEN number % 1000 = 7 THEN 'invoice' END,
+               FROM unnest(ARRAY['#' || number, 'cannot', 'export', number::text,
+                                 '@' || replace(requester_id::text, '-', ''), 'it', 'stops',
+                                 CASE WHEN number % 1000 = 7 THEN 'invoice' END,
                                  CASE WHEN number % 100 = 7 THEN 'refund' END]) AS word
                WHERE word IS NOT NULL
            )),

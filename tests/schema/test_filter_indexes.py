@@ -14,6 +14,7 @@ from app.core.database.filters import Filters, Operator, find_operators
 from app.core.outbox.models import Delivery
 from app.models import Base
 from app.notifications.filters import NotificationFilters
+from app.requesters.filters import IsFoundBy, RequesterFilters
 from app.tickets.lists.filters import TicketFilters, TicketSort
 from app.tickets.lists.operators import Compares
 
@@ -30,6 +31,7 @@ class List:
 LISTS = {
     "tickets": List(TicketFilters, ("created_at", "number")),
     "users": List(UserFilters, ("id",)),
+    "requesters": List(RequesterFilters, ("id",)),
     "notifications": List(NotificationFilters, ("created_at", "id"), fixed=(Delivery.channel,)),
 }
 FILTERS = [
@@ -40,15 +42,16 @@ FILTERS = [
 ]
 
 
-def list_indexes(table_name: str, compared: Iterable[str] = ()) -> set[tuple[str, ...]]:
+def list_indexes(table_name: str, compared: Iterable[str] = (), conditions: Iterable[str] = ()) -> set[tuple[str, ...]]:
     """Return the columns of each index of a table that a query can use; of its primary key too.
 
     Args:
         compared: the columns that the query compares with values, which are therefore not null.
+        conditions: other conditions of the query.
     """
     table = Base.metadata.tables[table_name]
-    conditions = {None, *(f"{column} IS NOT NULL" for column in compared)}
-    indexes = [index.columns for index in table.indexes if get_condition(index) in conditions]
+    met = {None, *conditions, *(f"{column} IS NOT NULL" for column in compared)}
+    indexes = [index.columns for index in table.indexes if get_condition(index) in met]
     return {tuple(column.name for column in columns) for columns in (*indexes, table.primary_key.columns)}
 
 
@@ -61,6 +64,8 @@ def get_condition(index: Index) -> str | None:
 def expected_index(one: List, operator: Operator, column: Any) -> tuple[str, ...]:
     """Return the first columns of the index that a filter needs."""
     table = column.class_.__table__
+    if isinstance(operator, IsFoundBy):  # at most one row has a value, so they need no order
+        return ("org_id", column.key)
     fixed = tuple(other.key for other in one.fixed if other.class_ is column.class_)
     # A range can be read in the order of its own column only. Words of users are in a table without that order.
     order = one.order[-1:] if isinstance(operator, Compares) else one.order
@@ -78,7 +83,8 @@ def expected_index(one: List, operator: Operator, column: Any) -> tuple[str, ...
 def test_each_column_of_a_filter_has_its_index(name: str, operator: Operator, column: Any) -> None:
     expected = expected_index(LISTS[name], operator, column)
     compared = [column.key, *(other.key for other in LISTS[name].fixed if other.class_ is column.class_)]
-    indexes = list_indexes(column.class_.__tablename__, compared)
+    conditions = ["owns_email"] if isinstance(operator, IsFoundBy) else []
+    indexes = list_indexes(column.class_.__tablename__, compared, conditions)
     assert any(index[: len(expected)] == expected for index in indexes), (expected, indexes)
 
 

@@ -10,17 +10,23 @@ import pytest
 from sqlalchemy import update
 
 from app.accounts.users import queries as users
-from app.accounts.users.events import EmailVerified, UserErased, UserSuspended
+from app.accounts.users.events import EmailVerified, UserErased, UserSuspended, UserUpdated
 from app.accounts.users.models import User
 from app.authentication.sessions import queries as sessions
+from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, ReactionOnly, Recorded
 from app.core.outbox.models import DELIVER
+from app.core.outbox.timers import Due
 from app.notifications import queries as notifications
 from app.notifications.filters import NotificationFilters
 from app.notifications.schemas import NotificationListQuery
 from app.operations import queries as operations
+from app.requesters import reactions as requester_reactions
+from app.requesters import service as requester_service
+from app.requesters import statements as requester_statements
+from app.requesters.service import RequesterDetails
 from app.tickets import queries as tickets
 from app.tickets.assignment import backlog
 from app.tickets.assignment import queries as assignment
@@ -33,13 +39,14 @@ from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.models import TicketPriority
 from app.tickets.opening import Opening, insert_ticket
 from app.tickets.schedule.queries import read_schedule
-from app.tickets.user_changes import erasing, linking, unassigning
+from app.tickets.user_changes import unassigning
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import (
     AFTER,
     ORG,
     REQUESTER_EMAIL,
+    REQUESTER_ID,
     START,
     TICKET,
     USER_ID,
@@ -70,12 +77,12 @@ async def test_a_filter_without_an_index_is_detected(filled: TestServer) -> None
 
 async def test_an_index_read_without_the_organisation_is_detected(filled: TestServer) -> None:
     async with rolled_back(filled.superuser_url) as connection:  # policies add no condition for superusers
-        await connection.execute("DROP INDEX ix_tickets_org_id_requester_email_created_at_number")
-        await connection.execute("CREATE INDEX ix_tickets_requester_email ON tickets (requester_email)")
+        await connection.execute("DROP INDEX ix_tickets_org_id_requester_id_created_at_number")
+        await connection.execute("CREATE INDEX ix_tickets_requester_id ON tickets (requester_id)")
 
-        plan = await explain(connection, "SELECT * FROM tickets WHERE requester_email = $1", [REQUESTER_EMAIL])
+        plan = await explain(connection, "SELECT * FROM tickets WHERE requester_id = $1", [REQUESTER_ID])
 
-        assert find_problems(plan) == ["ix_tickets_requester_email is not searched by org_id"]
+        assert find_problems(plan) == ["ix_tickets_requester_id is not searched by org_id"]
 
 
 # --- reading, opening and changing a ticket --------------------------------------------------------------------------
@@ -106,7 +113,11 @@ async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(
 
 
 @pytest.mark.parametrize(
-    "requester", [{"requester_email": REQUESTER_EMAIL}, {"requester_email": None, "requester_user_id": USER_ID}]
+    "requester",
+    [
+        {"requester": RequesterDetails(email=REQUESTER_EMAIL)},
+        {"requester": None, "requester_user_id": USER_ID},
+    ],
 )
 async def test_opening_a_ticket_reads_indexes(service_connection: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service_connection)
@@ -123,8 +134,10 @@ async def test_opening_a_ticket_reads_indexes(service_connection: Connection, re
     assert await find_statement_problems(service_connection, *counting) == []
     for generic in (False, True):
         plan = await explain(service_connection, *counting, generic=generic)
-        of_requester = "pk_users" if row["requester_user_id"] else "ix_users_org_id_email"
-        assert {"ix_users_available", "pk_counters", of_requester} <= used_indexes(plan)
+        of_requester = (
+            {"pk_users", "ix_requesters_org_id_user_id"} if row["requester_user_id"] else {"ix_requesters_org_id_email"}
+        )
+        assert {"ix_users_available", "pk_counters", *of_requester} <= used_indexes(plan)
         (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_users_available")
         assert rotation["Node Type"] == "Index Only Scan"
 
@@ -133,7 +146,7 @@ async def test_changing_a_ticket_reads_indexes(service_connection: Connection, s
     db, sent_statements = session
     await tickets.lock_ticket(db, ORG, TICKET)
     with pytest.raises(TicketNotFound):
-        await tickets.lock_ticket(db, ORG, TICKET, requester_id=USER_ID)
+        await tickets.lock_ticket(db, ORG, TICKET, account_id=USER_ID)
     db.expunge_all()
     await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
@@ -151,7 +164,25 @@ async def test_changing_a_ticket_reads_indexes(service_connection: Connection, s
         assert await find_statement_problems(service_connection, sql, parameters) == [], sql
 
 
-async def test_reactions_to_changes_of_users_find_tickets_by_indexes(
+async def test_a_requester_is_made_matched_and_linked_by_indexes(service_connection: Connection) -> None:
+    details = RequesterDetails(email=REQUESTER_EMAIL, name="Mia", external_id="1042")
+    recorder = Recorder(service_connection)
+    assert await requester_service.match(recorder.driver, ORG, details) == REQUESTER_ID
+    unknown = RequesterDetails(email="new@growfin.test")
+    new = Opening(
+        org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority=TicketPriority.LOW,
+        requester=unknown, now=START, actor=SYSTEM,
+    )  # fmt: skip
+    assert await insert_ticket(recorder.driver, new) is not None
+    await recorder.driver.fetchrow(requester_statements.LOCK_USER, ORG, USER_ID)
+
+    found = [one for one in recorder.sent if not one[0].lstrip().startswith("INSERT")]
+    assert len(found) >= 7
+    for sql, parameters in found:
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
+
+
+async def test_reactions_to_changes_of_users_find_requesters_by_indexes(
     service_connection: Connection, session: Any
 ) -> None:
     db, sent_statements = session
@@ -159,26 +190,39 @@ async def test_reactions_to_changes_of_users_find_tickets_by_indexes(
     change = update(User).where(User.org_id == ORG, User.id == USER_ID)
     await db.execute(change.values(email=REQUESTER_EMAIL, email_verified_at=START, status="ACTIVE"))
     sent_statements.clear()
-    await linking.link_tickets(db, ORG, EmailVerified(**about_user))
-    await db.execute(change.values(status="SUSPENDED"))
-    await unassigning.unassign_tickets(db, ORG, UserSuspended(**about_user))
+    await requester_reactions.follow_account(db, ORG, EmailVerified(**about_user))
+    await requester_reactions.follow_name(db, ORG, UserUpdated(**about_user, fields=["firstName"]))
+    await requester_service.index_new_requesters(db, ORG, [REQUESTER_ID])
     erased: dict[str, Any] = {"name": ReactionOnly("Mia Holm"), "email": ReactionOnly("customer8@growfin.test")}
-    await erasing.erase_requester(db, ORG, UserErased(**about_user, **erased, email_was_verified=ReactionOnly(True)))
+    event = UserErased(**about_user, **erased, email_was_verified=ReactionOnly(True))
+    await requester_reactions.erase_requesters(db, ORG, event)
+
+    found = [one for one in sent_statements if not one[0].lstrip().startswith("INSERT")]
+    assert len(found) >= 12
+    assert not [sql for sql, _ in found if "tickets" in sql]  # the work does not grow with their number
+    for sql, parameters in found:
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
+
+
+async def test_the_tickets_of_a_suspended_user_are_found_by_indexes(
+    service_connection: Connection, session: Any
+) -> None:
+    db, sent_statements = session
+    change = update(User).where(User.org_id == ORG, User.id == USER_ID)
+    await db.execute(change.values(status="SUSPENDED"))
+    sent_statements.clear()
+    await unassigning.unassign_tickets(db, ORG, UserSuspended(at=START, actor=SYSTEM, user_id=USER_ID))
+    assert [sql.split()[0] for sql, _ in sent_statements] == ["SELECT", "INSERT"]  # the user, and timers
+    due = [Due(unassigning.UNASSIGN_TICKETS, USER_ID, START, real_now())]
+    await unassigning.resume_unassigning(db, ORG, due)
 
     found = [one for one in sent_statements if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]
-    batch = 3  # statements: select tickets, update them, and look for more
-    tickets_by_email = 2  # statements: erasing selects and updates the tickets that are not linked to the user
-    assert len(found) == 3 * batch + tickets_by_email  # linking, unassigning and erasing run one batch each
+    assert len(found) == 3  # select a batch of tickets, update them, and look for more
     used = set()
     for sql, parameters in found:
         assert await find_statement_problems(service_connection, sql, parameters) == [], sql
         used |= used_indexes(await explain(service_connection, sql, parameters))
-    assert used == {
-        "pk_tickets",
-        "ix_tickets_org_id_requester_email_created_at_number",
-        "ix_tickets_org_id_assignee_id_created_at_number",
-        "ix_tickets_org_id_requester_user_id_created_at_number",
-    }
+    assert used == {"pk_tickets", "ix_tickets_org_id_assignee_id_created_at_number"}
 
 
 # --- notifications, jobs, users -------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from tests.schema.plans import (
 )
 from tests.schema.test_plans_of_lists import FILTERS, SORTS
 
-OWN = {"requester_id": USER_ID}
+OWN = {"account_id": USER_ID}
 A_RESPONSE = UUID("00000001-0000-0000-0000-000000000007")
 # The number of matching tickets of the organisation, by search text.
 FOUND: dict[str, int] = {
@@ -51,7 +51,7 @@ FOUND: dict[str, int] = {
     "nothing": 0,
     "42": 1,
     "T-1234": 1,
-    "test again": 1_000,
+    "stops again": 1_000,
 }
 # Filters that match so few tickets that the planner may read all of them and check their words.
 SELECTIVE_FILTERS = {
@@ -160,7 +160,7 @@ async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words
         assert used_indexes(scanned) == {index_in_list_order, "pk_ticket_search"}
         assert not [node for node in nodes(scanned) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
         assert used_indexes(collected) == {index_in_list_order, WORDS}
-        assert used_indexes(rest) == {"pk_tickets", "pk_users"}
+        assert used_indexes(rest) == {"pk_tickets", "pk_requesters", "pk_users"}
         (which,) = conditions(rest, "pk_tickets")
         assert "(id = ANY (" in which
 
@@ -264,8 +264,8 @@ async def test_indexing_reads_tickets_and_comments_from_indexes(service_connecti
     reads = [one for one in sent_statements if one[0].lstrip().startswith("SELECT")]
     writes = [one for one in sent_statements if "INSERT INTO ticket_search" in one[0]]
     chunks = jobs.TICKETS_PER_BATCH // TICKETS_PER_STATEMENT
-    # Index the first seven tickets, the newest ones, which have no replies, and one reply.
-    assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1, (1 + 1) + chunks + 1)
+    # Index the first seven tickets, the newest ones, which have no replies, and one reply; look for new requesters.
+    assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1 + (1 + chunks), (1 + 1) + chunks + 1)
     for sql, parameters in reads:
         assert await find_statement_problems(service_connection, sql, parameters) == [], sql
     for sql, parameters in writes:

@@ -18,6 +18,9 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import EventRow, Relay, Timer
+from app.requesters import service as requesters
+from app.requesters.models import Requester
+from app.requesters.service import RequesterDetails
 from app.tickets.models import WAITING, Ticket, TicketStatus
 from tests.organisation_client import JSON, Desk
 
@@ -31,6 +34,7 @@ def parse_time(value: str) -> datetime:
 
 async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
     """Add a ticket to the caller's organisation, without the service."""
+    requester, _ = await requesters.find_or_create(db, caller.org_id, RequesterDetails(email="mia@customer.example"))
     number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
     ticket = Ticket(
         **{
@@ -41,7 +45,7 @@ async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ti
             "description": "All of it.",
             "status": TicketStatus.OPEN,
             "priority": "MEDIUM",
-            "requester_email": "mia@customer.example",
+            "requester_id": requester.id,
             "created_at": caller.now,
             "updated_at": caller.now,
             "version": 1,
@@ -122,10 +126,10 @@ _INSERT = text(
     WITH counted AS (
         UPDATE counters SET last_number = last_number + :n WHERE org_id = :org RETURNING last_number - :n AS before
     )
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, created_at,
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_id, created_at,
                          updated_at, responded_at, auto_close_at)
     SELECT :org, gen_random_uuid(), before + place, 'One of many', 'They are many.', :status, 'LOW',
-           'many@customer.example', CAST(:now AS timestamptz), CAST(:now AS timestamptz),
+           :requester, CAST(:now AS timestamptz), CAST(:now AS timestamptz),
            CAST(:responded_at AS timestamptz), CAST(:responded_at AS timestamptz) + interval '30 days'
     FROM counted, generate_series(1, :n) AS place RETURNING id
     """
@@ -135,14 +139,29 @@ _INSERT = text(
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
     """Insert unassigned tickets with equal `created_at`: `OPEN`, or `RESPONDED` at a time but without timers."""
     async with desk.database.session(desk.id) as db:
+        requester, _ = await requesters.find_or_create(db, desk.id, RequesterDetails(email="many@customer.example"))
         values = {
             "org": desk.id,
             "n": count,
+            "requester": requester.id,
             "now": real_now(),
             "status": "RESPONDED" if responded_at else "OPEN",
             "responded_at": responded_at,
         }
         return (await db.scalars(_INSERT, values)).all()
+
+
+async def give_to_account(desk: Desk, user_id: UUID, condition: str = "true") -> None:
+    """Make an account the requester of the tickets that meet a condition in SQL, without the service."""
+    async with desk.database.session(desk.id) as db:
+        email = (await db.scalars(select(User.email).where(User.org_id == desk.id, User.id == user_id))).one()
+        requester = Requester(
+            org_id=desk.id, id=new_id(), email=email, owns_email=False, user_id=user_id, created_at=real_now()
+        )
+        db.add(requester)
+        await db.flush()
+        statement = f"UPDATE tickets SET requester_id = :requester WHERE org_id = :org AND {condition}"
+        await db.execute(text(statement), {"requester": requester.id, "org": desk.id})
 
 
 async def insert_timers(desk: Desk, ids: Sequence[UUID], kind: str, due_at: datetime) -> None:

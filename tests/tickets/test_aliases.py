@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from dirty_equals import IsStr
 
 from tests.organisation_client import JSON, Desk
 
@@ -44,7 +45,7 @@ async def test_added_by_names_the_requester(desk: Desk) -> None:
     answer = await post(desk, addedBy=f" {MIA.upper()}")
 
     assert answer.status_code == 201
-    assert answer.json()["requester"] == {"email": MIA, "userId": None}
+    assert answer.json()["requester"] == {"id": IsStr(), "email": MIA, "name": None, "userId": None}
 
 
 async def test_added_by_may_repeat_the_requester_and_not_contradict_it(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from dirty_equals import IsStr
 
 from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
@@ -13,7 +14,7 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.rows import read_event_numbers
 from tests.tickets.test_other_organisations import CHANGES, READS, Operation, without_request_id
-from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
+from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row, verify
 
 TEXTS = {"title": "It broke", "description": "All of it."}
 NOT_THEIRS: list[JSON] = [
@@ -51,7 +52,10 @@ async def test_a_customers_own_ticket_is_assigned_like_any_other(desk: Desk, mia
     ticket = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/tickets/{ticket['id']}"
-    assert (ticket["requester"], ticket["priority"]) == ({"email": mia.email, "userId": str(mia.id)}, "HIGH")
+    assert (ticket["requester"], ticket["priority"]) == (
+        {"id": IsStr(), "email": mia.email, "name": "Mia Moreau", "userId": str(mia.id)},
+        "HIGH",
+    )
     assert ticket["assigneeId"] == str(desk.admin.id)
     created = (await desk.history(ticket))[0]
     assert (created["actor"]["type"], created["actor"]["id"]) == ("USER", str(mia.id))
@@ -128,7 +132,7 @@ async def test_a_ticket_has_the_current_address_of_its_requester(api: Api, datab
     desk = await create_desk(api, database, sandbox=False)
     mia = await add_customer(desk)
     await open_own(mia)
-    await change_row(desk, mia, email="mia@elsewhere.example")
+    await verify(desk, mia, email="mia@elsewhere.example")
 
     assert (await open_own(mia))["requester"]["email"] == "mia@elsewhere.example"
 

@@ -29,6 +29,7 @@ from app.core.outbox.models import Counter, EventRow
 from app.core.outbox.numbering import assign_times
 from app.core.outbox.timers import Due
 from app.organisations.queries import get_tenant
+from app.requesters.service import RequesterDetails
 from app.tickets import service
 from app.tickets.assignment.backlog import assign_waiting
 from app.tickets.assignment.queries import list_available_users
@@ -197,7 +198,7 @@ async def open_tickets(database: Database, caller: ProductCaller, count: int) ->
                     title="It broke",
                     description="All of it.",
                     priority=TicketPriority.HIGH,
-                    requester_email="mia@customer.example",
+                    requester=RequesterDetails(email="mia@customer.example"),
                 )
             )
     return opened

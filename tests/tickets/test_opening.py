@@ -39,7 +39,7 @@ async def test_opening_a_ticket_returns_it(desk: Desk) -> None:
         "description": "All of it.",
         "status": "OPEN",
         "priority": "HIGH",
-        "requester": {"email": "mia@customer.example", "userId": None},
+        "requester": {"id": IsStr(), "email": "mia@customer.example", "name": None, "userId": None},
         "assigneeId": str(desk.admin.id),
         "assignee": {"id": str(desk.admin.id), "email": desk.admin.email, "firstName": "Ada", "lastName": "Lovelace"},
         "createdAt": IsStr(regex=MOMENT),

@@ -72,6 +72,8 @@ async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
             setattr(row, name, value)
         row.email_verified_at = real_now()
         record(db, EmailVerified(at=real_now(), actor=SYSTEM, user_id=user.id))
+        conditions = (Credential.org_id == desk.id, Credential.user_id == user.id)
+        await db.execute(update(Credential).where(*conditions).values(email=row.email))
 
 
 async def assign_all_to(desk: Desk, user_id: UUID) -> None:

@@ -12,19 +12,10 @@ from app.accounts.roles.schemas import ResourcePermissions, as_table
 from app.accounts.users import models
 from app.accounts.users.fields import Bio, FirstName, LastName, LocaleOfUser, TimeZoneOfUser
 from app.accounts.users.schemas import User, user_fields
-from app.core.fields import LongText, RequestModel, ResponseModel, TimeZone
-from app.core.patterns import Matches
+from app.core.fields import Locale, LongText, RequestModel, ResponseModel, TimeZone
 
 MAX_BIO_LENGTH = 2000
-# BCP 47 (RFC 5646), in the recommended case: a language, optionally a script and a region.
-LOCALE_PATTERN = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
-
 BioText = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
-Locale = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    Matches(LOCALE_PATTERN, "This must be a language, optionally with a script and a region, such as en or de-AT."),
-]
 
 _TICKET_ASSIGNED = Field(description="Mail when a ticket is assigned to you.")
 _TICKET_RESPONDED = Field(description="Mail when your ticket gets a reply.")

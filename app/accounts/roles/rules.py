@@ -35,6 +35,7 @@ ENGINEER = BuiltInRole(
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.COMMENTS, (_VIEW, _CREATE, _UPDATE, _DELETE)),
+        (Resource.REQUESTERS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.USERS, (_VIEW,)),
         (Resource.VENDORS, (_VIEW,)),
         (Resource.STORES, (_VIEW,)),

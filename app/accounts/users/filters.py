@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import ColumnElement, and_, false, select
+from sqlalchemy import ColumnElement
 
 from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User, UserWord
-from app.accounts.users.rules import UserStatus, prefix_upper_bound, query_terms
-from app.core.database.filters import ColumnIsIn, ConditionOperator, Filters
+from app.accounts.users.rules import UserStatus, query_terms
+from app.core.database.filters import ColumnIsIn, ConditionOperator, Filters, HasWords
 from app.core.fields import Name, OptionalParameter
 
 MAX_WORDS = 8
@@ -28,23 +28,6 @@ class ReceivesNewTickets(ConditionOperator):
         """Compare the state of the user."""
         (receives_new_tickets,) = values
         return User.receives_new_tickets == receives_new_tickets
-
-
-class HasWords(ConditionOperator):
-    """Each term of the text is the beginning of a word of the user."""
-
-    columns = (UserWord.word,)
-
-    def condition(self, org_id: UUID, values: Sequence[str]) -> ColumnElement[bool]:
-        """Look up the words. A text without words finds no user."""
-        terms = [term for text in values for term in query_terms(text)]
-        return and_(*(User.id.in_(self._users_with(org_id, term)) for term in terms)) if terms else false()
-
-    def _users_with(self, org_id: UUID, term: str) -> Any:
-        # Under row level security, a range can use the index. LIKE would read every user's words.
-        return select(UserWord.user_id).where(
-            UserWord.org_id == org_id, UserWord.word >= term, UserWord.word < prefix_upper_bound(term)
-        )
 
 
 def _limit_words(text: str) -> str:
@@ -71,7 +54,7 @@ class UserFilters(Filters):
     ] = []
     q: Annotated[
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
-        HasWords(),
+        HasWords(User.id, UserWord.word, UserWord.user_id, query_terms),
         Field(
             description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
             f"accents. At most {MAX_WORDS} words."

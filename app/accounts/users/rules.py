@@ -112,8 +112,3 @@ def query_terms(text: str) -> list[str]:
         found |= {part} if local and at and domain else set(split_words(part))
     words = {word[:MAX_WORD_LENGTH] for word in found}
     return sorted(word for word in words if not any(other != word and other.startswith(word) for other in words))
-
-
-def prefix_upper_bound(prefix: str) -> str:
-    """Return a string greater than every word with this prefix, in code point order."""
-    return prefix + chr(0x10FFFF)

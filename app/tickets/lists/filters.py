@@ -16,7 +16,14 @@ from app.core.errors import BadInput
 from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, Timestamp
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
-from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
+from app.tickets.search.rules import (
+    MAX_QUERY_TERMS,
+    MAX_REQUESTERS,
+    MAX_WORD_LENGTH,
+    MAX_WORDS,
+    MIN_PREFIX_LENGTH,
+    query_terms,
+)
 
 MAX_FILTER_VALUES = 20
 ME: Literal["me"] = "me"  # the caller
@@ -46,7 +53,7 @@ def _parse_requester(value: object) -> object:
     try:
         return _parse_user(value)
     except ValueError:
-        raise ValueError("This is neither an e-mail address nor the id of a user.") from None
+        raise ValueError("This is neither an e-mail address nor an id.") from None
 
 
 _ID_OR_EMAIL: list[JsonSchemaValue] = [{"type": "string", "format": "uuid"}, {"type": "string", "format": "email"}]
@@ -103,10 +110,11 @@ class TicketFilters(Filters):
     q: Annotated[
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
-            description="Words of the title, the description, the requester's e-mail address or the replies. All must "
-            f"match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more letters "
-            f"also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At most "
-            f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
+            description="Words of the title, the description, the replies, or the requester's name or e-mail address. "
+            f"All must match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more "
+            f"letters also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At "
+            f"most {MAX_QUERY_TERMS} words. Of the requesters that a word matches, at most {MAX_REQUESTERS} count. "
+            "A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
             f"Text of the last second may not be found yet. At most {MAX_WORDS:,} words of a ticket can be found, "
             f"and at most {MAX_WORDS:,} words of all replies to it.",
             examples=["export march"],
@@ -126,7 +134,9 @@ class TicketFilters(Filters):
         DEPRECATED,
     ] = []
     requester: Annotated[
-        list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
+        list[Requester],
+        HasRequester(),
+        _repeatable("Requesters: e-mail addresses, their ids, or ids of their accounts."),
     ] = []
     customer_email: Annotated[
         list[Email],

@@ -24,6 +24,37 @@ class Parameters(list[Any]):
         return f"${len(self)}"
 
 
+# The requester that a row leads to, and those that were merged into it.
+_MERGED_WITH = (
+    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
+    "ON r.org_id = $1 AND r.id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0} UNION "
+    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
+    "ON r.org_id = $1 AND r.merged_into_id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0}"
+)
+_REQUESTERS_BY_ID = _MERGED_WITH.format("f.id = {0}")
+_REQUESTERS_BY_EMAIL = _MERGED_WITH.format("f.owns_email AND f.email = {0}")
+_REQUESTERS_BY_ACCOUNT = "SELECT id FROM requesters WHERE org_id = $1 AND user_id = {}"
+# All requesters of an account have the account's address.
+_REQUESTERS_BY_EMAIL_OF_ACCOUNT = (
+    "SELECT r.id FROM users AS u JOIN requesters AS r ON r.org_id = $1 AND r.user_id = u.id "
+    "WHERE u.org_id = $1 AND u.email = {}"
+)
+
+
+def requesters_of_account(parameter: str) -> str:
+    """Return a statement for the ids of an account's requesters.
+
+    Args:
+        parameter: the placeholder of the account's id.
+    """
+    return _REQUESTERS_BY_ACCOUNT.format(parameter)
+
+
+def has_requester(requesters_sql: str) -> str:
+    """Return the condition that the ticket `t` is of one of these requesters."""
+    return f"t.requester_id = ANY(ARRAY({requesters_sql}))"
+
+
 class TicketOperator(Operator, ABC):
     """Makes a condition on tickets `t` of the organisation `$1` from the values of a filter."""
 
@@ -90,17 +121,23 @@ class HasAssignee(TicketOperator):
 
 
 class HasRequester(TicketOperator):
-    """The requester has any of these e-mail addresses, or an account with any of these ids."""
+    """The requester has any of these e-mail addresses or ids, or an account with any of these ids."""
 
-    columns = (Ticket.requester_email, Ticket.requester_user_id)
+    columns = (Ticket.requester_id,)
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the requester."""
+        return has_requester(self.requesters(values, parameters))
+
+    def requesters(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Return a statement for the ids of the requesters."""
         ids = [value for value in values if isinstance(value, UUID)]
         emails = [value for value in values if isinstance(value, str)]
-        conditions = []
-        if emails:
-            conditions.append(_is_any_of("requester_email", emails, parameters, "text"))
+        statements = []
         if ids:
-            conditions.append(_is_any_of("requester_user_id", ids, parameters, "uuid"))
-        return _join_with_or(conditions)
+            any_id = f"ANY({parameters.add(ids)}::uuid[])"
+            statements += [_REQUESTERS_BY_ID.format(any_id), _REQUESTERS_BY_ACCOUNT.format(any_id)]
+        if emails:
+            any_email = f"ANY({parameters.add(emails)}::text[])"
+            statements += [_REQUESTERS_BY_EMAIL.format(any_email), _REQUESTERS_BY_EMAIL_OF_ACCOUNT.format(any_email)]
+        return " UNION ".join(statements)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from app.tickets.lists.filters import OPERATORS, TicketSort
-from app.tickets.lists.operators import Parameters
+from app.tickets.lists.operators import HasRequester, Parameters, has_requester, requesters_of_account
 from app.tickets.rows import TicketRow
-from app.tickets.search.queries import Search, match_condition, matching_ids, matching_page_ctes
-from app.tickets.statements import ASSIGNEE, COLUMNS
+from app.tickets.search.queries import SCAN_FACTOR, Search, match_condition, matching_ids, matching_page_ctes
+from app.tickets.statements import COLUMNS, JOINS
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -26,11 +26,11 @@ class Listing:
     """Which tickets to list, in what order.
 
     Args:
-        requester_id: the only requester whose tickets are listed; `None` for all.
+        account_id: the only account whose tickets are listed; `None` for all tickets.
         filters: the values of each filter, by the name of its field. A ticket must match one value of every filter.
     """
 
-    requester_id: UUID | None = None
+    account_id: UUID | None = None
     filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     search: Search | None = None
     sort: TicketSort = TicketSort.CREATED_AT_DESC
@@ -60,28 +60,24 @@ def page_statement(
     The limit is a literal: PostgreSQL keeps a generic plan only if it knows that the statement returns few rows.
     """
     parameters = Parameters([org_id])
-    conditions = _conditions(listing, parameters)
+    selection = _select_tickets(listing, parameters)
     column = listing.sort.column
     direction, beyond = ("DESC", "<") if listing.sort.is_descending else ("ASC", ">")
     if after is not None:
         at, number = (parameters.add(part) for part in after)
-        conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
+        selection.conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
     order_by = f"{column} {direction}, number {direction}"
-    ctes = ""
-    if listing.search and not listing.requester_id:
-        candidates_sql = (
-            f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order_by}"  # noqa: S608 - every value is a parameter
-        )
+    ctes, page_sql = "", selection.first("t.*", order_by, limit)
+    if listing.search and not listing.account_id:
+        candidates_sql = selection.first(f"t.id, t.{column}, t.number", order_by, SCAN_FACTOR * limit)
         query_parameter = parameters.add(listing.search.query)
         # These define `scanned_matches` and `all_matches`.
         ctes = matching_page_ctes(listing.search, query_parameter, candidates_sql, order_by, limit)
-        conditions.append("t.id = ANY(ARRAY(SELECT id FROM scanned_matches UNION ALL SELECT id FROM all_matches))")
-    sql = f"""
-        {ctes}
-        SELECT {COLUMNS} FROM (
-            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order_by} LIMIT {limit:d}
-        ) AS t {ASSIGNEE} ORDER BY {order_by}
-    """  # noqa: S608 - as above
+        matches = "t.id = ANY(ARRAY(SELECT id FROM scanned_matches UNION ALL SELECT id FROM all_matches))"
+        page_sql = f"""
+            SELECT * FROM tickets AS t WHERE {selection.condition} AND {matches} ORDER BY {order_by} LIMIT {limit:d}
+        """  # noqa: S608 - every value is a parameter
+    sql = f"{ctes} SELECT {COLUMNS} FROM ({page_sql}) AS t {JOINS} ORDER BY t.{column} {direction}, number {direction}"  # noqa: S608 - as above
     return sql, parameters
 
 
@@ -90,20 +86,58 @@ async def count_tickets(driver: Driver, org_id: UUID, listing: Listing) -> int:
     if listing.matches_nothing:
         return 0
     parameters = Parameters([org_id])
-    conditions, ctes = _conditions(listing, parameters), ""
-    if listing.search and not listing.requester_id:
+    selection, ctes = _select_tickets(listing, parameters), ""
+    if listing.search and not listing.account_id:
         ctes = f"WITH matches AS MATERIALIZED ({matching_ids(listing.search, parameters.add(listing.search.query))})"
-        conditions.append("t.id IN (SELECT id FROM matches)")
-    sql = f"{ctes} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
+        selection.conditions.append("t.id IN (SELECT id FROM matches)")
+    sql = f"{ctes} SELECT count(*) FROM tickets AS t WHERE {selection.condition}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
 
 
-def _conditions(listing: Listing, parameters: Parameters) -> list[str]:
-    conditions = ["t.org_id = $1"]
-    if listing.requester_id is not None:
-        conditions.append(f"t.requester_user_id = {parameters.add(listing.requester_id)}")
+@dataclass(frozen=True)
+class _Selection:
+    """Which tickets `t` to read: those that meet all conditions and are of a requester in each of `requesters`.
+
+    Args:
+        requesters: statements for ids of requesters.
+    """
+
+    conditions: list[str]
+    requesters: Sequence[str]
+
+    @property
+    def condition(self) -> str:
+        """All conditions in one."""
+        return " AND ".join([*self.conditions, *(has_requester(one) for one in self.requesters)])
+
+    def first(self, columns: str, order_by: str, limit: int) -> str:
+        """Return a statement for the first tickets in an order.
+
+        Of each requester it reads the first tickets through the index: no index has those of several in their order.
+        """
+        if not self.requesters:
+            return f"SELECT {columns} FROM tickets AS t WHERE {self.condition} ORDER BY {order_by} LIMIT {limit:d}"  # noqa: S608 - as above
+        ids, *others = self.requesters
+        conditions = [*self.conditions, *(has_requester(one) for one in others), "t.requester_id = wanted.requester_id"]
+        return f"""
+            SELECT {columns} FROM ({ids}) AS wanted (requester_id) CROSS JOIN LATERAL (
+                SELECT * FROM tickets AS t
+                WHERE {" AND ".join(conditions)} ORDER BY {order_by} LIMIT {limit:d}
+            ) AS t ORDER BY {order_by} LIMIT {limit:d}
+        """  # noqa: S608 - as above
+
+
+def _select_tickets(listing: Listing, parameters: Parameters) -> _Selection:
+    conditions, requesters = ["t.org_id = $1"], []
+    if listing.account_id is not None:
+        requesters.append(requesters_of_account(parameters.add(listing.account_id)))
         if listing.search:
             # Each of the requester's tickets is checked, so that the duration reveals nothing about other tickets.
             conditions.append(match_condition(listing.search, parameters.add(listing.search.query)))
-    conditions += [OPERATORS[name].condition(values, parameters) for name, values in listing.filters.items()]
-    return conditions
+    for name, values in listing.filters.items():
+        operator = OPERATORS[name]
+        if isinstance(operator, HasRequester):
+            requesters.append(operator.requesters(values, parameters))
+        else:
+            conditions.append(operator.condition(values, parameters))
+    return _Selection(conditions, requesters)

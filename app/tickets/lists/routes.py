@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -20,8 +21,11 @@ from app.tickets.lists.schemas import TicketListQuery, TicketPage
 from app.tickets.queries import requester_scope
 from app.tickets.references import reference_prefix
 from app.tickets.representation import represent_tickets
-from app.tickets.search.queries import Search
-from app.tickets.search.rules import query
+from app.tickets.search.queries import Search, find_requesters
+from app.tickets.search.rules import query, query_terms
+
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
@@ -45,7 +49,7 @@ async def list_tickets(
     For users without the permission `comments:view`, `q` does not search the replies.
     """
     listing = Listing(
-        requester_id=requester_scope(caller),
+        account_id=requester_scope(caller),
         filters=list_query.values_for(caller),
         search=_search(list_query, caller),
         sort=list_query.sort,
@@ -53,6 +57,8 @@ async def list_tickets(
     paging = Paging.of(request, list_query, get_services(request).secret_key, caller.org_id, "tickets", filters=listing)
     after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
     async with get_services(request).database.driver(caller.org_id) as driver:
+        if listing.search and list_query.q:
+            listing = replace(listing, search=await _add_requesters(driver, caller, listing.search, list_query.q))
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))
@@ -67,3 +73,12 @@ def _search(list_query: TicketListQuery, caller: Caller) -> Search | None:
         return None
     words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant.domain))
     return Search(query=words, include_replies=sees_comments(caller))
+
+
+async def _add_requesters(driver: Driver, caller: Caller, search: Search, text: str) -> Search:
+    """Make the search find tickets by their requesters' names and e-mail addresses too."""
+    if search.query is None:
+        return search
+    requesters = await find_requesters(driver, caller.org_id, query_terms(text), requester_scope(caller))
+    words = query(caller.org_id, text, reference_prefix(caller.tenant.domain), requesters)
+    return replace(search, query=words)

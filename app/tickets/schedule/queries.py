@@ -28,21 +28,21 @@ class ScheduleRow(TypedDict):
 
 
 async def read_schedule(
-    driver: Driver, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None
+    driver: Driver, org_id: UUID, ticket_id: UUID, account_id: UUID | None = None
 ) -> list[ScheduleRow]:
     """Read the timers of a ticket, next first.
 
     Args:
-        requester_id: if given, the ticket must belong to this requester.
+        account_id: if given, the ticket's requester must have this account.
 
     Raises:
         TicketNotFound: also if the ticket belongs to another requester.
     """
-    if requester_id is None:
+    if account_id is None:
         rows = await driver.fetch(f"{_SCHEDULE} ORDER BY timers.due_at", org_id, ticket_id)
     else:
-        condition = "AND t.requester_user_id = $3"
-        rows = await driver.fetch(f"{_SCHEDULE} {condition} ORDER BY timers.due_at", org_id, ticket_id, requester_id)
+        condition = "AND t.requester_id IN (SELECT id FROM requesters WHERE org_id = $1 AND user_id = $3)"
+        rows = await driver.fetch(f"{_SCHEDULE} {condition} ORDER BY timers.due_at", org_id, ticket_id, account_id)
     if not rows:
         raise TicketNotFound
     return [cast("ScheduleRow", row) for row in rows if row["kind"] is not None]

@@ -1,11 +1,23 @@
 """SQL fragments that read `ticket_search`, for the statements of `lists/queries.py`. Nothing else reads the table.
 
 They expect the tickets as `t` and the organisation as `$1`. They return ids of tickets, never the indexed words.
+
+The words of requesters are not in the table. `find_requesters` looks them up first, and the query then contains the
+requesters. So a changed or erased name or address has its effect at once.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from app.tickets.search.rules import MAX_REQUESTERS, match_word, word_range
+
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
 
 # The number of tickets that are scanned in list order for each ticket of a page. Words in more than 1 of 20 tickets
 # fill the page during the scan. Rarer words use the index.
@@ -57,18 +69,57 @@ def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str
     of all matching tickets. Otherwise it is empty.
 
     Args:
-        candidates_sql: A statement for `t.id` and the columns of `order_by` of all candidate tickets, in that order.
+        candidates_sql: A statement for `t.id` and the columns of `order_by` of the first candidate tickets, in that
+            order: `SCAN_FACTOR` times as many as the page has.
         order_by: The columns that the list is ordered by, each with its direction.
         limit: The length of the page.
     """
-    first = f"{candidates_sql} LIMIT {SCAN_FACTOR * limit}"
     return f"""
         WITH scanned_matches AS MATERIALIZED (
-            SELECT id FROM ({first}) AS t
+            SELECT id FROM ({candidates_sql}) AS t
             WHERE {match_condition(search, query_parameter)} ORDER BY {order_by} LIMIT {limit}
         ), all_matches AS MATERIALIZED (
             {matching_ids(search, query_parameter)}
             AND (SELECT count(*) FROM scanned_matches) < {limit}
-            AND (SELECT count(*) FROM ({first}) AS t) = {SCAN_FACTOR * limit}
+            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {SCAN_FACTOR * limit}
         )
     """  # noqa: S608 - as above
+
+
+# --- requesters ------------------------------------------------------------------------------------------------------
+
+# The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2).
+FIND_REQUESTER_WORDS = f"""
+    SELECT w.word, w.requester_id FROM (
+        SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
+            SELECT requester_id FROM requester_words
+            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS}
+        ) AS found
+    ) AS found JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = found.requester_id
+"""  # noqa: S608 - a constant
+_FIND_OWN_WORDS = """
+    SELECT w.word, w.requester_id
+    FROM requesters AS r JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = r.id
+    WHERE r.org_id = $1 AND r.user_id = $2
+"""
+
+
+async def find_requesters(
+    driver: Driver, org_id: UUID, terms: Sequence[str], account_id: UUID | None
+) -> Mapping[str, Sequence[UUID]]:
+    """Return the requesters whose name or e-mail address matches each of these terms.
+
+    Args:
+        account_id: the only account whose requesters are searched; `None` for all requesters.
+    """
+    if account_id is not None:
+        rows = await driver.fetch(_FIND_OWN_WORDS, org_id, account_id)
+    else:
+        lows, highs = zip(*(word_range(term) for term in terms), strict=True)
+        rows = await driver.fetch(FIND_REQUESTER_WORDS, org_id, lows, highs)
+    found: dict[str, set[UUID]] = defaultdict(set)
+    for row in rows:
+        for term in terms:
+            if match_word(term, row["word"]):
+                found[term].add(row["requester_id"])
+    return {term: sorted(ids)[:MAX_REQUESTERS] for term, ids in found.items()}

@@ -7,9 +7,11 @@ part of the index. Organisations whose prefixes collide share that part, but nev
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from uuid import UUID
 
-from app.core.words import fold, split_words
+from app.core.words import fold, split_words, transliterate
 
 INDEX_TICKETS = "INDEX_TICKETS"  # the kind of the timer that indexes tickets
 
@@ -17,24 +19,28 @@ INDEX_TICKETS = "INDEX_TICKETS"  # the kind of the timer that indexes tickets
 MAX_WORDS = 3000
 MAX_WORD_LENGTH = 32
 MAX_QUERY_TERMS = 8
+# Of the requesters that match a word of a search, how many are searched for.
+MAX_REQUESTERS = 200
 # Shorter terms match whole words only: as prefixes they would match too many.
 MIN_PREFIX_LENGTH = 3
 
 _REFERENCE = re.compile(r"(.*?)([0-9]{1,18})")
 # Characters around a reference in the subject of a mail, or in a sentence.
 _PUNCTUATION = " [](){}<>'\".,:;!?"
-# Letters that Unicode does not decompose into a base letter and an accent.
-_TRANSLITERATION = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th"}
-)
 
 
-def lexemes(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
-    """Return the lexemes of the texts, preceded by that of the ticket's number."""
+def ticket_lexemes(org_id: UUID, number: int, requester_id: UUID, *texts: str) -> list[str]:
+    """Return the lexemes of a ticket: those of its number and its requester, and those of its texts."""
+    prefix = _prefix(org_id)
+    found = [_number_lexeme(prefix, number), _requester_lexeme(prefix, requester_id), *lexemes(org_id, *texts)]
+    return found[:MAX_WORDS]
+
+
+def lexemes(org_id: UUID, *texts: str) -> list[str]:
+    """Return the lexemes of texts."""
     unique_words = dict.fromkeys(word for text in texts for word in _normalised_words(text))
     prefix = _prefix(org_id)
-    numbers = [] if number is None else [_number_lexeme(prefix, number)]
-    return numbers + [prefix + word for word in unique_words][: MAX_WORDS - 1]
+    return [prefix + word for word in unique_words][: MAX_WORDS - 1]
 
 
 def query_terms(text: str) -> list[str]:
@@ -43,16 +49,19 @@ def query_terms(text: str) -> list[str]:
     return sorted(term for term in terms if not any(other != term and _implies(other, term) for other in terms))
 
 
-def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
+def query(
+    org_id: UUID, text: str, reference_prefix: str, requesters: Mapping[str, Sequence[UUID]] = MappingProxyType({})
+) -> str | None:
     """Return a `tsquery` for all terms of a text; `None` if the text contains no words.
 
     If the text is a number or a reference of a ticket, the query also matches that ticket.
 
     Args:
         reference_prefix: The part of the organisation's references before the hyphen, such as `GROWFIN`.
+        requesters: The requesters whose name or e-mail address matches each term. Their tickets match the term too.
     """
     prefix = _prefix(org_id)
-    terms = " & ".join(_format_term(prefix, term) for term in query_terms(text))
+    terms = " & ".join(_format_term(prefix, term, requesters.get(term, ())) for term in query_terms(text))
     if not terms:
         return None
     reference = _REFERENCE.fullmatch(fold(text).strip(_PUNCTUATION))
@@ -62,7 +71,7 @@ def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
 
 
 def _normalised_words(text: str) -> list[str]:
-    return [word[:MAX_WORD_LENGTH] for word in split_words(fold(text).translate(_TRANSLITERATION))]
+    return [word[:MAX_WORD_LENGTH] for word in split_words(transliterate(fold(text)))]
 
 
 def _prefix(org_id: UUID) -> str:
@@ -73,10 +82,28 @@ def _number_lexeme(prefix: str, number: int) -> str:
     return f"{prefix}#{number}"  # contains a character that no word has
 
 
+def _requester_lexeme(prefix: str, requester_id: UUID) -> str:
+    return f"{prefix}@{requester_id.hex}"
+
+
+def match_word(term: str, word: str) -> bool:
+    """Return whether a word of a requester matches a term, as a lexeme would."""
+    return word == term or _implies(word, term)
+
+
+def word_range(term: str) -> tuple[str, str]:
+    """Return the first word that matches a term, and a text behind the last one, in code point order."""
+    return term, term + (chr(0x10FFFF) if len(term) >= MIN_PREFIX_LENGTH else "\x01")
+
+
 def _implies(longer: str, term: str) -> bool:
     return len(term) >= MIN_PREFIX_LENGTH and longer.startswith(term)
 
 
-def _format_term(prefix: str, term: str) -> str:
+def _format_term(prefix: str, term: str, requesters: Sequence[UUID]) -> str:
     # A term consists of letters and digits, so it needs no escaping.
-    return f"'{prefix}{term}'{':*' if len(term) >= MIN_PREFIX_LENGTH else ''}"
+    word = f"'{prefix}{term}'{':*' if len(term) >= MIN_PREFIX_LENGTH else ''}"
+    if not requesters:
+        return word
+    lexemes_of_requesters = (f"'{_requester_lexeme(prefix, one)}'" for one in requesters)
+    return f"({' | '.join([word, *lexemes_of_requesters])})"

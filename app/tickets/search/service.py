@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.fields import is_deliverable
+from app.requesters.service import index_new_requesters
 from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS
@@ -48,13 +48,12 @@ _ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS)
 
 async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     """Index the current number, title, description and requester of tickets."""
-    columns = (Ticket.id, Ticket.version, Ticket.number, Ticket.title, Ticket.description, Ticket.requester_email)
+    columns = (Ticket.id, Ticket.version, Ticket.number, Ticket.title, Ticket.description, Ticket.requester_id)
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
         lexemes_by_ticket = [
-            rules.lexemes(org_id, row.title, _searchable_email(row.requester_email), row.description, number=row.number)
-            for row in rows
+            rules.ticket_lexemes(org_id, row.number, row.requester_id, row.title, row.description) for row in rows
         ]
         await db.execute(
             _UPSERT_TICKET_LEXEMES,
@@ -65,6 +64,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
                 "lexemes": [" ".join(lexemes) for lexemes in lexemes_by_ticket],
             },
         )
+        await index_new_requesters(db, org_id, {row.requester_id for row in rows})
 
 
 async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Sequence[str]]) -> None:
@@ -72,10 +72,6 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
     for chunk in _chunks(sorted(messages)):
         words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in chunk]
         await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "lexemes": words})
-
-
-def _searchable_email(email: str) -> str:
-    return email if is_deliverable(email) else ""
 
 
 def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:

@@ -26,17 +26,19 @@ from app.tickets.assignment.service import Reassignment, reassign
 from app.tickets.models import UNFINISHED, Ticket
 from app.tickets.user_changes.batches import (
     IDS,
+    RETRY_DELAY,
     TICKETS_PER_BATCH,
     BatchedChange,
     UserRow,
-    next_batch_at,
     resume_batches,
-    run_first_batch,
+    set_batch_timers,
 )
 
-# Kinds of timers: on a user, and on a role.
+# Kinds of timers: on a user, and on a role. The late ones find tickets that were assigned at the same time.
 UNASSIGN_TICKETS: Final = "UNASSIGN_TICKETS"
+UNASSIGN_LATE_TICKETS: Final = "UNASSIGN_LATE_TICKETS"
 UNASSIGN_TICKETS_OF_ROLE: Final = "UNASSIGN_TICKETS_OF_ROLE"
+UNASSIGN_LATE_TICKETS_OF_ROLE: Final = "UNASSIGN_LATE_TICKETS_OF_ROLE"
 
 
 def _unfinished_condition(user: UserRow) -> ColumnElement[bool] | None:
@@ -56,57 +58,52 @@ async def _unassign_all(
     await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 
-_UNASSIGNING = BatchedChange(UNASSIGN_TICKETS, _unfinished_condition, _unassign)
+_UNASSIGNING = BatchedChange(_unfinished_condition, _unassign)
 
 
 async def unassign_tickets(
     db: AsyncSession, org_id: UUID, event: UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged
 ) -> None:
-    """Unassign the unfinished tickets of a user who may no longer be assigned any."""
-    await run_first_batch(db, org_id, event.user_id, event.at, _UNASSIGNING)
+    """Set the timers that unassign the unfinished tickets of a user, if they may no longer be assigned any."""
+    await db.flush()
+    is_assignable = select(User.is_assignable).where(User.org_id == org_id, User.id == event.user_id)
+    if not await db.scalar(is_assignable):
+        await set_batch_timers(db, org_id, event.user_id, UNASSIGN_TICKETS, UNASSIGN_LATE_TICKETS)
 
 
 async def resume_unassigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Unassign a batch on the timer `UNASSIGN_TICKETS`, unless the user may be assigned tickets again."""
+    """Unassign a batch on a timer of the user, unless the user may be assigned tickets again."""
     return await resume_batches(db, org_id, due, _UNASSIGNING)
 
 
 async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
-    """Unassign the unfinished tickets of a role's users, if they may no longer be assigned any.
-
-    The transaction that changed the role has locked the rows of its users.
-    """
-    if not event.could_disable_ticket_work:
-        return
-    await db.flush()
-    _, has_more = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
-    due_at = next_batch_at(has_more=has_more)
-    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
+    """Set the timers that unassign the unfinished tickets of a role's users, if they may no longer be assigned any."""
+    if event.could_disable_ticket_work:
+        await set_batch_timers(db, org_id, event.role_id, UNASSIGN_TICKETS_OF_ROLE, UNASSIGN_LATE_TICKETS_OF_ROLE)
 
 
 async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Unassign a batch on the timer `UNASSIGN_TICKETS_OF_ROLE`, for one role.
+    """Unassign a batch on a timer of a role, for one role.
 
     Users who have left the role meanwhile are skipped: their tickets were unassigned when they left.
     """
     tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
-    count, has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
+    has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
     fired = await timers.delete_due(db, org_id, await timers.lock_available(db, org_id, due[:1]))
-    if fired and (count or has_more):
-        due_at = next_batch_at(has_more=has_more)
-        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
+    if fired and has_more:
+        await timers.set_timers(db, org_id, role_id, {due[0].kind: real_now() + RETRY_DELAY})
     return fired
 
 
-async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, bool]:
-    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and whether there are more."""
+async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> bool:
+    """Unassign at most a batch of unlocked tickets of unlocked users; return whether there are more."""
     ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.is_assignable))
     user_ids = (await db.scalars(select(User.id).where(ineligible_users_condition))).all()
     tickets_condition = _unfinished_of_users_condition(org_id, user_ids)
     assignee_ids = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))
     if not assignee_ids:
-        return 0, False
+        return False
     assignees_condition = User.id == any_(literal(list(assignee_ids), IDS))
     users = select(User.id).where(ineligible_users_condition, assignees_condition).order_by(User.id)
     locked_ids = (await db.scalars(users.with_for_update(read=True, skip_locked=True))).all()
@@ -115,8 +112,7 @@ async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID,
     rows = (await db.execute(ordered_batch.with_for_update(key_share=True, skip_locked=True))).all()
     if rows:
         await _unassign_all(db, org_id, role_id, {row.id: row.assignee_id for row in rows}, at)
-    has_more = await db.scalar(select(Ticket.id).where(tickets_condition).limit(1)) is not None
-    return len(rows), has_more
+    return await db.scalar(select(Ticket.id).where(tickets_condition).limit(1)) is not None
 
 
 def _unfinished_of_users_condition(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:

@@ -15,12 +15,12 @@ from app.accounts.users.rules import (
     can_raise_permissions,
     erased_email,
     is_full_admin,
-    prefix_upper_bound,
     query_terms,
     search_words,
 )
 from app.accounts.users.schemas import UserUpdate
 from app.core.fields import is_deliverable, refuse_reserved_email
+from app.core.words import prefix_upper_bound
 
 FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 

@@ -19,13 +19,14 @@ async def test_following_the_links_reads_the_whole_list(api: Api, desk: Desk) ->
     await desk.open()
     await desk.respond(ticket)
     await desk.another_admin()
+    await desk.open(requester={"email": "leo@customer.example"})
     for _ in range(2):
         body = {"org": desk.domain, "email": desk.admin.email, "password": PASSWORD}
         signed_in = await desk.admin.post("/auth/signin", body)
         assert signed_in.status_code == 200, signed_in.text
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
-    assert len(LISTS) == 7
+    assert len(LISTS) == 8
     for template in LISTS:
         path = template.format(id=ticket["id"])
         whole = (await desk.admin.get(path)).json()["items"]

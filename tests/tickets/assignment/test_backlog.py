@@ -13,6 +13,7 @@ from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
+from app.requesters.service import RequesterDetails
 from app.tickets import queries
 from app.tickets.assignment.backlog import assign_backlog_on_availability
 from app.tickets.models import TicketPriority
@@ -246,7 +247,7 @@ def an_opening(desk: Desk) -> Opening:
         title="It broke",
         description="All of it.",
         priority=TicketPriority.MEDIUM,
-        requester_email="mia@customer.example",
+        requester=RequesterDetails(email="mia@customer.example"),
         now=real_now(),
         actor=SYSTEM,
     )

@@ -14,6 +14,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.organisations.queries import get_tenant
+from app.requesters.service import RequesterDetails
 from app.tickets import service
 from app.tickets.models import Ticket, TicketPriority
 from tests.organisation_client import JSON, Desk
@@ -64,7 +65,7 @@ async def open_one(database: Database, product: ProductCaller, *, title: str | N
             title=cast("str", title),
             description="x",
             priority=TicketPriority.LOW,
-            requester_email="mia@customer.example",
+            requester=RequesterDetails(email="mia@customer.example"),
         )
 
 

@@ -21,7 +21,7 @@ from app.tickets.lists.queries import Listing, read_page
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
-from tests.tickets.rows import insert_many
+from tests.tickets.rows import give_to_account, insert_many
 from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
 from tests.tickets.users import add_and_sign_in
 
@@ -215,11 +215,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
 ) -> None:
     desk, rows = indexed_tickets
     mia: SignedInUser = await add_and_sign_in(desk, RoleKind.CUSTOMER)
-    async with desk.database.session(desk.id) as db:
-        await db.execute(
-            text("UPDATE tickets SET requester_user_id = :mia WHERE org_id = :org AND number % 5 <> 0"),
-            {"mia": mia.id, "org": desk.id},
-        )
+    await give_to_account(desk, mia.id, "number % 5 <> 0")
 
     for q in ("half", "sparse", "early", "late", "oldest", "newest", "none"):
         whole = list_expected_numbers(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]

@@ -20,18 +20,22 @@ from app.tickets.search.rules import (
     MAX_WORDS,
     MIN_PREFIX_LENGTH,
     lexemes,
+    match_word,
     query,
     query_terms,
+    ticket_lexemes,
+    word_range,
 )
 
 ORG = UUID("0190b8e5-7a3c-7d1e-9f42-3b6adeadbeef")
 OWN = "deadbeef"
+REQUESTER = UUID("0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def lexemes_without_prefix(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
+def lexemes_without_prefix(org_id: UUID, *texts: str) -> list[str]:
     """Return the lexemes without the organisation's prefix."""
-    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts, number=number)
+    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts)
     assert all(one.startswith(prefix) for one in found)
     return [one.removeprefix(prefix) for one in found]
 
@@ -49,7 +53,8 @@ def query_without_prefix(text: str, reference_prefix: str = "GROWFIN") -> str:
 
 def test_lexemes_start_with_the_last_eight_digits_of_the_organisation_id() -> None:
     # The first digits are the time of the sign-up, so organisations that sign up at about the same time share them.
-    assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
+    found = ticket_lexemes(ORG, 7, REQUESTER, "It broke")
+    assert found == ["deadbeef#7", f"deadbeef@{REQUESTER.hex}", "deadbeefit", "deadbeefbroke"]
 
 
 def test_lexemes_are_distinct_and_in_order() -> None:
@@ -62,7 +67,7 @@ def test_an_email_is_split_into_words() -> None:
 
 
 def test_the_number_lexeme_differs_from_the_word() -> None:
-    assert lexemes_without_prefix(ORG, "42", number=42) == ["#42", "42"]
+    assert ticket_lexemes(ORG, 42, REQUESTER, "42")[::2] == [f"{OWN}#42", f"{OWN}42"]
     assert lexemes_without_prefix(ORG, "#42") == ["42"]
 
 
@@ -75,16 +80,17 @@ def test_long_words_are_cut() -> None:
 def test_the_number_of_lexemes_is_limited() -> None:
     text = " ".join(f"w{n}" for n in range(2 * MAX_WORDS))
 
-    assert lexemes_without_prefix(ORG, text, number=1) == ["#1", *(f"w{n}" for n in range(MAX_WORDS - 1))]
+    found = ticket_lexemes(ORG, 1, REQUESTER, text)
+    assert found[2:] == [f"{OWN}w{n}" for n in range(MAX_WORDS - 2)]
     assert len(lexemes_without_prefix(ORG, text)) == MAX_WORDS - 1
 
 
-@given(st.lists(TEXT), st.none() | st.integers(1, 2**63 - 1))
-def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str], number: int | None) -> None:
-    found = lexemes_without_prefix(ORG, *texts, number=number)
+@given(st.lists(TEXT))
+def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str]) -> None:
+    found = lexemes_without_prefix(ORG, *texts)
 
     assert len(found) == len(set(found)) <= MAX_WORDS
-    assert [one for one in found if not one.isalnum()] == ([] if number is None else [f"#{number}"])
+    assert [one for one in found if not one.isalnum()] == []
     assert all(0 < len(one) <= MAX_WORD_LENGTH for one in found)
 
 
@@ -233,3 +239,22 @@ def test_words_and_their_prefixes_are_query_terms(text: str, data: st.DataObject
 def test_special_letters_are_found_by_plain_ones(written: str, looked_for: str) -> None:
     assert lexemes(ORG, written) == lexemes(ORG, looked_for)
     assert query_without_prefix(written) == query_without_prefix(looked_for)
+
+
+# --- requesters ------------------------------------------------------------------------------------------------------
+
+
+def test_a_term_is_also_matched_by_the_requesters_that_have_it() -> None:
+    found = query(ORG, "Mia export", "GROWFIN", {"mia": [REQUESTER]})
+
+    assert found == f"'{OWN}export':* & ('{OWN}mia':* | '{OWN}@{REQUESTER.hex}')"
+
+
+@given(st.text(st.characters(categories=["Ll", "Lo", "Nd"]), min_size=1), st.text(min_size=1))
+def test_the_range_of_a_term_has_the_words_that_match_it(term: str, other: str) -> None:
+    low, high = word_range(term)
+
+    for word in (term, term + other, other, other + term):
+        is_in_range = low <= word < high
+        assert is_in_range or not match_word(term, word)
+    assert not low <= chr(ord(term[0]) + 1) < high

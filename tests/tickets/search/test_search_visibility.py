@@ -16,7 +16,7 @@ from app.tickets.search.rules import query
 from tests.accounts.users_and_roles import add_user_with_permissions
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
-from tests.tickets.rows import insert_many
+from tests.tickets.rows import give_to_account, insert_many
 from tests.tickets.search.searching import (
     SCANNED_TICKETS,
     flatten,
@@ -90,15 +90,11 @@ async def test_organisations_with_the_same_prefix_do_not_find_each_others_ticket
 
 
 async def test_a_customer_of_a_colliding_organisation_finds_only_their_tickets(
-    colliding: tuple[Desk, Desk], database: Database
+    colliding: tuple[Desk, Desk],
 ) -> None:
     for desk, own, other in zip(colliding, ("apple", "banana"), ("banana", "apple"), strict=True):
         customer = await add_customer(desk)
-        async with database.session(desk.id) as db:
-            await db.execute(
-                text("UPDATE tickets SET requester_user_id = :id WHERE org_id = :org AND number <= 2"),
-                {"id": customer.id, "org": desk.id},
-            )
+        await give_to_account(desk, customer.id, "number <= 2")
 
         assert await search(customer, own) == [1]
         assert await search(customer, "one") == [2]
@@ -160,10 +156,7 @@ async def test_a_ticket_is_found_by_its_new_requester(desk: Desk) -> None:
     ticket = await open_own(mia, title="Red")
     await relay_events(desk)
 
-    async with desk.database.session(desk.id) as db:
-        await db.execute(
-            text("UPDATE tickets SET requester_user_id = :leo WHERE org_id = :org"), {"leo": leo.id, "org": desk.id}
-        )
+    await give_to_account(desk, leo.id)
 
     assert await search(leo, "red") == [ticket["number"]]
     await assert_finds_nothing(mia, "red")

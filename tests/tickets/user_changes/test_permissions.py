@@ -216,26 +216,27 @@ async def test_unfinished_tickets_are_reassigned_to_others(
         ok(await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status}))
 
     await change.revoke(desk, bo)
+    await run_due_timers(database)
 
     for ticket in (open_, responded):
         read = await desk.read(ticket)
-        assert (read["assigneeId"], read["acceptedAt"]) == (None, None)
-        last = (await desk.history(ticket))[-1]
-        assert (last["type"], last["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
-        assert last["data"] == {"assigneeId": None, "previousAssigneeId": str(bo.id)}
+        assert (read["assigneeId"], read["acceptedAt"]) == (str(desk.admin.id), None)
+        event = (await desk.history(ticket))[-2]
+        assert (event["type"], event["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
+        assert event["data"] == {"assigneeId": None, "previousAssigneeId": str(bo.id)}
     assert (await desk.read(closed))["assigneeId"] == str(bo.id)
-    await run_due_timers(database)
     assert await count_by_assignee(desk) == {desk.admin.id: 2, bo.id: 1}
     await assert_events_are_numbered_without_gaps(desk)
 
 
 @each_way_of_losing_permissions
 async def test_a_user_who_may_work_on_tickets_again_gets_the_waiting_ones(
-    desk: Desk, bo: SignedInUser, change: Any
+    desk: Desk, database: Database, bo: SignedInUser, change: Any
 ) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await desk.open()
     await change.revoke(desk, bo)
+    await run_due_timers(database)
     await desk.open()
     assert await list_waiting(desk) == [1, 2]
 

@@ -1,0 +1,64 @@
+"""The filters of the list of requesters: each is declared once, as a field of `RequesterFilters` with its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core.database.filters import ConditionOperator, Filters, HasWords
+from app.core.fields import Email, Name, OptionalParameter
+from app.requesters.fields import ExternalId
+from app.requesters.models import Requester, RequesterWord
+from app.requesters.rules import normalise_words
+
+MAX_WORDS = 8
+MAX_VALUES = 20
+
+
+class IsFoundBy(ConditionOperator):
+    """The requester is found by any of these addresses or ids of a product, also by one of a merged requester."""
+
+    def __init__(self, column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> None:
+        self.columns = (column,)
+        self._conditions = conditions
+
+    def condition(self, org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Look up the values."""
+        found = select(func.coalesce(Requester.merged_into_id, Requester.id)).where(
+            Requester.org_id == org_id, self.columns[0].in_(values), *self._conditions
+        )
+        return Requester.id.in_(found)
+
+
+def _limit_words(text: str) -> str:
+    if len(normalise_words(text)) > MAX_WORDS:
+        raise ValueError(f"This may have at most {MAX_WORDS} words.")
+    return text
+
+
+class RequesterFilters(Filters):
+    """Select requesters. A repeated filter matches any of its values."""
+
+    email: Annotated[
+        list[Email],
+        IsFoundBy(Requester.email, Requester.owns_email),
+        Field(max_length=MAX_VALUES, description="E-mail addresses."),
+    ] = []
+    external_id: Annotated[
+        list[ExternalId],
+        IsFoundBy(Requester.external_id, Requester.external_id.is_not(None)),
+        Field(max_length=MAX_VALUES, description="Your product's own ids."),
+    ] = []
+    q: Annotated[
+        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        HasWords(Requester.id, RequesterWord.word, RequesterWord.requester_id, normalise_words),
+        Field(
+            description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
+            f"accents. At most {MAX_WORDS} words."
+        ),
+    ] = None

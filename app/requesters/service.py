@@ -1,0 +1,339 @@
+"""Make, link and erase requesters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy import (
+    cast as sql_cast,
+)
+from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.users.models import User
+from app.accounts.users.rules import is_requesters_account
+from app.core.clock import real_now
+from app.core.fields import RESERVED_EMAIL_DOMAIN
+from app.core.ids import new_id
+from app.core.outbox.events import Actor, record
+from app.requesters import rules, statements
+from app.requesters.errors import ExternalIdTaken, RequesterNotFound
+from app.requesters.events import RequesterErased
+from app.requesters.models import Requester, RequesterWord
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from app.core.database.pool import Driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequesterDetails:
+    """What is known of a requester. `None` is not known, and leaves a value as it is."""
+
+    email: str
+    name: str | None = None
+    locale: str | None = None
+    external_id: str | None = None
+
+    @property
+    def is_only_email(self) -> bool:
+        """Whether nothing but the address is known."""
+        return self.name is None and self.locale is None and self.external_id is None
+
+
+# --- by address or product's id --------------------------------------------------------------------------------------
+
+
+async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetails) -> tuple[Requester, bool]:
+    """Return the requester with these details, made or updated if necessary, and whether it was made.
+
+    Raises:
+        ExternalIdTaken: the product's id belongs to one requester and the address to another.
+    """
+    driver = await _get_driver(db)
+    is_new = False
+    requester_id = await match(driver, org_id, details)
+    while requester_id is None:
+        made = await driver.fetchrow(
+            statements.INSERT, org_id, new_id(), details.email, details.name, details.locale, details.external_id,
+            real_now(),
+        )  # fmt: skip
+        if made is None:  # another transaction was faster
+            requester_id = await match(driver, org_id, details)
+        else:
+            requester_id, is_new = cast("UUID", made["id"]), True
+            await driver.fetchrow(statements.LINK, org_id, requester_id)
+    await index_new_requesters(db, org_id, [requester_id])
+    return await get_requester(db, org_id, requester_id), is_new
+
+
+async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID | None:
+    """Find the requester with the product's id, or else with the address, and update it; `None` if there is none.
+
+    A requester with the product's id gets the address, unless it has an account: the account's address is the one.
+
+    Raises:
+        ExternalIdTaken: the product's id belongs to one requester and the address to another.
+    """
+    found = await driver.fetch(statements.MATCH, org_id, details.email, details.external_id)
+    if not found:
+        return None
+    row = next((row for row in found if row["external_id"] == details.external_id is not None), None)
+    if row is None:
+        row = found[0]
+    elif row["user_id"] is None and len({one["merged_into_id"] or one["id"] for one in found}) > 1:
+        raise ExternalIdTaken
+    if row["merged_into_id"] is not None:
+        (row,) = await driver.fetch(statements.LOCK, org_id, row["merged_into_id"])
+        details = replace(details, email=row["email"], external_id=row["external_id"])
+    changed = RequesterDetails(
+        email=row["email"] if row["user_id"] else details.email,
+        name=details.name or row["name"],
+        locale=details.locale or row["locale"],
+        external_id=details.external_id or row["external_id"],
+    )
+    if changed.email != row["email"] and not await _reserve_address(driver, org_id, changed.email):
+        return await match(driver, org_id, details)  # another transaction has made a requester with the address
+    if any(row[name] != value for name, value in asdict(changed).items()):
+        await _update(driver, org_id, row, changed)
+    return cast("UUID", row["id"])
+
+
+async def _update(driver: Driver, org_id: UUID, row: Record, changed: RequesterDetails) -> None:
+    """Update a locked requester. With another address, it belongs to the account that has proved the address."""
+    try:
+        await driver.execute(
+            statements.UPDATE, org_id, row["id"], changed.email, changed.name, changed.locale, changed.external_id
+        )
+    except asyncpg.UniqueViolationError:  # another transaction has given the product's id to a second requester
+        raise ExternalIdTaken from None
+    name = changed.name
+    if changed.email != row["email"] and (linked := await driver.fetchrow(statements.LINK, org_id, row["id"])):
+        name = linked["name"]
+    merged = await driver.fetch(statements.UPDATE_MERGED, org_id, row["id"])
+    if (changed.email, name) != (row["email"], row["name"]):
+        words = rules.search_words(name, changed.email)
+        for one in (row, *merged):
+            await driver.execute(statements.DELETE_WORDS, org_id, one["id"])
+            await driver.executemany(statements.INSERT_WORD, [(org_id, word, one["id"]) for word in words])
+
+
+async def _reserve_address(driver: Driver, org_id: UUID, email: str) -> bool:
+    """Do what `lock_address` does; return whether no requester has the address."""
+    made = await driver.fetchrow(statements.INSERT, org_id, new_id(), email, None, None, None, real_now())
+    if made is not None:
+        await driver.execute(statements.DELETE, org_id, made["id"])
+    return made is not None
+
+
+async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID, *, locked: bool = False) -> Requester:
+    """Return a requester who is not erased. The id of a merged requester leads to the one that it was merged into.
+
+    Raises:
+        RequesterNotFound
+    """
+    statement = select(Requester).where(
+        Requester.org_id == org_id, Requester.id == requester_id, Requester.erased_at.is_(None)
+    )
+    if locked:
+        statement = statement.with_for_update(key_share=True)
+    found = await db.scalar(statement.execution_options(populate_existing=True))
+    if found is None:
+        raise RequesterNotFound
+    if found.merged_into_id is not None:
+        return await get_requester(db, org_id, found.merged_into_id, locked=locked)
+    return found
+
+
+async def show_in_merged(db: AsyncSession, requester: Requester) -> None:
+    """Let the requesters that were merged into this one show its present details."""
+    driver = await _get_driver(db)
+    merged = await driver.fetch(statements.UPDATE_MERGED, requester.org_id, requester.id)
+    ids = [row["id"] for row in merged]
+    rows = select(Requester).where(Requester.org_id == requester.org_id, Requester.id.in_(ids))
+    await index_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
+
+
+async def link_to_account(db: AsyncSession, requester: Requester) -> None:
+    """Link a requester to the account that has proved its address, if there is one."""
+    driver = await _get_driver(db)
+    if await driver.fetchrow(statements.LINK, requester.org_id, requester.id):
+        await db.refresh(requester)
+
+
+async def _get_driver(db: AsyncSession) -> Driver:
+    """Flush the session and return its driver connection, in the same transaction."""
+    await db.flush()
+    connection = await (await db.connection()).get_raw_connection()
+    return cast("Driver", connection.driver_connection)
+
+
+# --- by account ------------------------------------------------------------------------------------------------------
+
+
+async def set_account(db: AsyncSession, org_id: UUID, user_id: UUID) -> None:
+    """Give an account the requester with its address, and its other requesters that address.
+
+    Without a requester with the address, the account's first one gets it. Does nothing unless the account is active and
+    has proved its address. The caller has locked the account.
+    """
+    await db.flush()
+    conditions = (User.org_id == org_id, User.id == user_id)
+    columns = (User.email, User.status, User.email_verified_at, User.first_name, User.last_name)
+    user = (await db.execute(select(*columns).where(*conditions))).one()
+    if not is_requesters_account(user.status, verified=user.email_verified_at is not None):
+        return
+    await lock_address(db, org_id, user.email)
+    requesters = await _lock(db, org_id, _has_account_or_address(user_id, user.email))
+    # At any moment only one row owns the address: the last one that is written, after the others gave theirs up.
+    requesters.sort(
+        key=lambda one: (one.email == user.email and one.owns_email, one.owns_email, one.merged_into_id is None),
+        reverse=True,
+    )
+    for place, requester in reversed(list(enumerate(requesters))):
+        requester.email, requester.owns_email, requester.user_id = user.email, place == 0, user_id
+        requester.name = requester.name or f"{user.first_name} {user.last_name}".strip()
+        if place == 0:  # the account has proved the address of an alias: it leads to no other requester any more
+            requester.merged_into_id = None
+        await db.flush()
+    await index_words(db, requesters)
+    for requester in requesters[:1]:
+        await show_in_merged(db, requester)
+
+
+def _has_account_or_address(user_id: UUID, email: str) -> ColumnElement[bool]:
+    return or_(Requester.user_id == user_id, and_(Requester.email == email, Requester.owns_email))
+
+
+async def _lock(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> list[Requester]:
+    """Lock the requesters that meet a condition and are not erased, in the order of their ids."""
+    conditions = (Requester.org_id == org_id, Requester.erased_at.is_(None), condition)
+    statement = select(Requester).where(*conditions).order_by(Requester.id).with_for_update(key_share=True)
+    return list(await db.scalars(statement.execution_options(populate_existing=True)))
+
+
+async def lock_address(db: AsyncSession, org_id: UUID, email: str) -> None:
+    """Wait for transactions that make a requester with this address, and make later ones wait for this transaction.
+
+    A row that is inserted and deleted again does it: the unique index lets no other transaction insert the address
+    before this one has ended.
+    """
+    values = {"org_id": org_id, "id": new_id(), "email": email, "created_at": real_now()}
+    statement = insert_or_ignore(Requester).values(**values).on_conflict_do_nothing().returning(Requester.id)
+    if (made := await db.scalar(statement)) is not None:
+        await db.execute(delete(Requester).where(Requester.org_id == org_id, Requester.id == made))
+
+
+async def rename(db: AsyncSession, org_id: UUID, user_id: UUID, name: str) -> None:
+    """Set the name of an account's requesters."""
+    requesters = await _lock(db, org_id, Requester.user_id == user_id)
+    for requester in requesters:
+        requester.name = name
+    await index_words(db, requesters)
+
+
+async def erase_account(db: AsyncSession, org_id: UUID, user_id: UUID, proved_email: str | None, at: datetime) -> None:
+    """Delete the personal data of an account's requesters.
+
+    Args:
+        proved_email: the account's address, if it had proved it. The requester with it belongs to the account, even if
+            it was not linked.
+    """
+    await db.flush()
+    condition = Requester.user_id == user_id
+    if proved_email is not None:
+        await lock_address(db, org_id, proved_email)
+        condition = _has_account_or_address(user_id, proved_email)
+    ids = [requester.id for requester in await _lock(db, org_id, condition)]
+    await make_anonymous(db, org_id, ids, at, user_id=user_id)
+
+
+# --- erasure ---------------------------------------------------------------------------------------------------------
+
+
+async def erase(db: AsyncSession, org_id: UUID, requester_id: UUID, *, at: datetime, actor: Actor) -> None:
+    """Delete a requester's personal data. The row stays, because tickets refer to it. An account loses the requester.
+
+    Raises:
+        RequesterNotFound
+    """
+    requester = await get_requester(db, org_id, requester_id, locked=True)
+    record(db, RequesterErased(at=at, actor=actor, requester_id=requester.id))
+    await make_anonymous(db, org_id, [requester.id], at, user_id=None)
+
+
+async def make_anonymous(
+    db: AsyncSession, org_id: UUID, requester_ids: Sequence[UUID], at: datetime, *, user_id: UUID | None
+) -> None:
+    """Replace the addresses of these requesters, and delete their other personal data and search words.
+
+    The same happens to the requesters that were merged into them.
+
+    Args:
+        user_id: the erased account that the requesters belong to, if any.
+    """
+    merged = select(Requester.id).where(Requester.org_id == org_id, Requester.merged_into_id.in_(requester_ids))
+    ids = (*requester_ids, *(await db.scalars(merged)).all())
+    await db.execute(delete(RequesterWord).where(RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(ids)))
+    await db.execute(
+        update(Requester)
+        .where(Requester.org_id == org_id, Requester.id.in_(ids), Requester.erased_at.is_(None))
+        .values(
+            email=func.concat("erased-", sql_cast(Requester.id, Text), f"@{RESERVED_EMAIL_DOMAIN}"),
+            name=None,
+            locale=None,
+            external_id=None,
+            user_id=user_id,
+            erased_at=at,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+# --- search words ----------------------------------------------------------------------------------------------------
+
+
+async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
+    """Replace the search words of an organisation's requesters by the words of their current names and addresses."""
+    await db.flush()
+    if requesters:
+        ids = [requester.id for requester in requesters]
+        conditions = (RequesterWord.org_id == requesters[0].org_id, RequesterWord.requester_id.in_(ids))
+        await db.execute(delete(RequesterWord).where(*conditions))
+        await _insert_words(db, requesters)
+
+
+async def index_new_requesters(db: AsyncSession, org_id: UUID, requester_ids: Collection[UUID]) -> None:
+    """Index those of these requesters that have no words yet: their first ticket does not, so that it stays fast."""
+    words = select(RequesterWord).where(RequesterWord.org_id == org_id, RequesterWord.requester_id == Requester.id)
+    conditions = (Requester.org_id == org_id, Requester.id.in_(requester_ids), Requester.erased_at.is_(None))
+    # The lock makes a change or an erasure, which writes words too, wait.
+    unindexed = select(Requester).where(*conditions, ~words.exists()).order_by(Requester.id)
+    await _insert_words(db, (await db.scalars(unindexed.with_for_update(key_share=True))).all())
+
+
+async def _insert_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
+    values = [
+        {"org_id": requester.org_id, "word": word, "requester_id": requester.id}
+        for requester in requesters
+        for word in rules.search_words(requester.name, requester.email)
+    ]
+    if values:
+        await db.execute(insert(RequesterWord), values)

@@ -1,0 +1,96 @@
+"""Tickets are opened while their requester changes: nothing deadlocks, and nothing fails."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import combinations
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.core.clock import real_now
+from app.core.outbox.events import SYSTEM
+from app.requesters import service
+from app.requesters.errors import RequesterNotFound
+from tests.organisation_client import Desk
+from tests.requesters.rows import read_requesters
+from tests.tickets.rows import assert_events_are_numbered_without_gaps
+from tests.tickets.users import add_customer, verify
+
+TEXTS = {"title": "It broke", "description": "All of it."}
+ROUNDS = 2
+
+
+class Person:
+    """A person with an account and two addresses, each with a requester in every second round."""
+
+    def __init__(self, desk: Desk, account: Any, place: int) -> None:
+        self.desk, self.account, self.place = desk, account, place
+        self.emails = account.email, f"new{place}.{account.email}"
+
+    async def open_first(self) -> None:
+        await self.open(email=self.emails[0])
+
+    async def open_second(self) -> None:
+        await self.open(email=self.emails[1])
+
+    async def open_named(self) -> None:
+        await self.open(email=self.emails[1], name="Mia Chen", externalId=f"{self.account.id}")
+
+    async def open(self, **requester: str) -> None:
+        headers = {"X-Org-Secret": self.desk.secret}
+        answer = await self.desk.api.http.post("/tickets", json=TEXTS | {"requester": requester}, headers=headers)
+        # The id may have become the one of the other requester.
+        assert answer.status_code == 201 or answer.json()["code"] == "external_id_taken", answer.text
+
+    async def open_own(self) -> None:
+        answer = await self.account.post("/tickets", TEXTS)
+        assert answer.status_code in {201, 401}, answer.text  # 401 once the account is erased
+
+    async def change_address(self) -> None:
+        await verify(self.desk, self.account, email=self.emails[1])
+
+    async def change_name(self) -> None:
+        answer = await self.account.patch("/me", {"lastName": "Holm"})
+        assert answer.status_code in {200, 401}, answer.text
+
+    async def erase_user(self) -> None:
+        answer = await self.desk.admin.delete(f"/users/{self.account.id}")
+        assert answer.status_code == 204, answer.text
+
+    async def erase_requester(self) -> None:
+        found = [one.id for one in await read_requesters(self.desk) if one.erased_at is None]
+        for requester_id in found:
+            await self.erase(requester_id)
+
+    async def erase(self, requester_id: UUID) -> None:
+        try:
+            async with self.desk.database.session(self.desk.id) as db:
+                await service.erase(db, self.desk.id, requester_id, at=real_now(), actor=SYSTEM)
+        except RequesterNotFound:  # erased with the user
+            pass
+
+
+WAYS = (
+    Person.open_first, Person.open_second, Person.open_named, Person.open_own, Person.change_address,
+    Person.change_name, Person.erase_user, Person.erase_requester,
+)  # fmt: skip
+# `verify` knows nothing of an erasure.
+PAIRS = [pair for pair in combinations(WAYS, 2) if pair != (Person.change_address, Person.erase_user)]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: " and ".join(way.__name__ for way in pair))
+async def test_two_operations_on_a_requester_at_the_same_time_both_succeed(desk: Desk, pair: tuple[Any, Any]) -> None:
+    for place in range(ROUNDS):
+        person = Person(desk, await add_customer(desk), place)
+        if place % 2:
+            await person.open_first()
+            await person.open_second()
+
+        await asyncio.gather(*(way(person) for _ in range(2) for way in pair if way is not Person.erase_user or not _))
+
+        living = [one for one in await read_requesters(desk) if one.erased_at is None]
+        owned = [one.email for one in living if one.owns_email]
+        assert len(owned) == len(set(owned))
+    await assert_events_are_numbered_without_gaps(desk)

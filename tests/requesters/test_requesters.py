@@ -1,0 +1,297 @@
+"""List, create, change, erase and merge requesters over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from app.core.database.pool import Database
+from tests.organisation_client import JSON, Api, Desk, create_desk
+from tests.problems import assert_problem
+from tests.requesters.rows import list_ticket_numbers, read_words
+from tests.tickets.search.searching import relay_events, search
+from tests.tickets.users import add_customer, verify
+
+MIA, WORK, LEO = "mia@customer.example", "mia.chen@work.example", "leo@customer.example"
+
+
+class Product:
+    """The requesters of an organisation, as its product sees them."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    async def call(self, method: str, path: str, body: JSON | None = None, **params: Any) -> httpx.Response:
+        headers = {"X-Org-Secret": self.desk.secret}
+        return await self.desk.api.http.request(method, path, json=body, params=params, headers=headers)
+
+    async def create(self, email: str = MIA, **fields: object) -> JSON:
+        answer = await self.call("POST", "/requesters", {"email": email, **fields})
+        assert answer.status_code in {200, 201}, answer.text
+        requester: JSON = answer.json()
+        return requester
+
+    async def read(self, requester: JSON) -> JSON:
+        answer = await self.call("GET", f"/requesters/{requester['id']}")
+        assert answer.status_code == 200, answer.text
+        read: JSON = answer.json()
+        return read
+
+    async def list(self, **params: Any) -> list[str]:
+        answer = await self.call("GET", "/requesters", **params)
+        assert answer.status_code == 200, answer.text
+        return [one["email"] for one in answer.json()["items"]]
+
+    async def change(self, requester: JSON, **fields: object) -> httpx.Response:
+        return await self.call("PATCH", f"/requesters/{requester['id']}", fields)
+
+    async def merge(self, requester: JSON, into: JSON) -> httpx.Response:
+        return await self.call("POST", f"/requesters/{requester['id']}/merge", {"into": into["id"]})
+
+
+@pytest.fixture
+def product(desk: Desk) -> Product:
+    return Product(desk)
+
+
+# --- create and read -------------------------------------------------------------------------------------------------
+
+
+async def test_a_requester_is_created_once_and_updated_after_that(product: Product) -> None:
+    fields = {"email": "Mia@Customer.Example", "name": "Mia Chen", "locale": "en-GB", "externalId": "c-1"}
+    first = await product.call("POST", "/requesters", fields)
+    made = first.json()
+    again = await product.call("POST", "/requesters", {"email": MIA, "name": "Mia C. Chen"})
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.headers["Location"] == again.headers["Location"] == f"/requesters/{made['id']}"
+    assert made.keys() == {"id", "email", "name", "locale", "externalId", "userId", "createdAt"}
+    assert (made["email"], made["name"], made["locale"], made["externalId"]) == (MIA, "Mia Chen", "en-GB", "c-1")
+    assert again.json() == await product.read(made) == made | {"name": "Mia C. Chen"}
+
+
+async def test_a_product_finds_a_requester_by_its_own_id_although_the_address_has_changed(product: Product) -> None:
+    made = await product.create(MIA, externalId="c-1")
+    ticket = await product.desk.open(requester={"email": MIA})
+
+    moved = await product.create(WORK, externalId="c-1")
+
+    assert moved == made | {"email": WORK}
+    assert (await product.desk.read(ticket))["requester"]["email"] == WORK
+    assert await product.list(externalId="c-1") == await product.list(email=WORK) == [WORK]
+    assert await product.list(email=MIA) == []
+
+
+async def test_an_id_of_one_requester_and_an_address_of_another_are_refused(product: Product) -> None:
+    await product.create(MIA, externalId="c-1")
+    await product.create(LEO)
+    answer = await product.call("POST", "/requesters", {"email": LEO, "externalId": "c-1"})
+    assert_problem(answer, 409, "external_id_taken")
+
+
+async def test_concurrent_calls_make_one_requester(product: Product) -> None:
+    made = await asyncio.gather(*(product.create(MIA, externalId="c-1") for _ in range(10)))
+    assert len({one["id"] for one in made}) == 1
+    assert await product.list() == [MIA]
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_list_is_paged_newest_first_with_a_total(product: Product) -> None:
+    emails = [f"r{number}@customer.example" for number in range(5)]
+    for email in emails:
+        await product.create(email)
+    page = (await product.call("GET", "/requesters", limit=3, include="total")).json()
+    rest = (await product.call("GET", "/requesters", limit=3, cursor=page["nextCursor"])).json()
+
+    assert page["total"] == 5
+    assert [one["email"] for one in (*page["items"], *rest["items"])] == emails[::-1]
+    assert rest["nextCursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("mia", True), ("CHEN", True), ("che mi", True), (MIA, True), ("customer.example", True), ("zoe", False),
+        ("mia zoe", False), ("???", False),
+    ],
+)  # fmt: skip
+async def test_requesters_are_found_by_beginnings_of_words(product: Product, query: str, *, is_found: bool) -> None:
+    await product.create(LEO, name="Leo Ek")
+    await product.create(MIA, name="Mia Chén")
+    assert (MIA in await product.list(q=query)) == is_found
+
+
+async def test_requesters_of_another_organisation_do_not_exist(api: Api, database: Database, product: Product) -> None:
+    other = Product(await create_desk(api, database))
+    theirs, own = await other.create(MIA, externalId="c-1"), await product.create(LEO)
+    assert await product.list() == [LEO]
+    assert await product.list(email=MIA) == await product.list(externalId="c-1") == await product.list(q="mia") == []
+    for answer in (
+        await product.call("GET", f"/requesters/{theirs['id']}"),
+        await product.change(theirs, name="Zoë"),
+        await product.call("DELETE", f"/requesters/{theirs['id']}"),
+        await product.merge(theirs, own),
+        await product.merge(own, theirs),
+    ):
+        assert_problem(answer, 404, "requester_not_found")
+    assert await other.read(theirs) == theirs
+
+
+# --- change ----------------------------------------------------------------------------------------------------------
+
+
+async def test_all_tickets_show_a_changed_requester(product: Product) -> None:
+    requester = await product.create(MIA, name="Mia")
+    ticket = await product.desk.open()
+
+    changed = await product.change(requester, email=WORK, name="Mia Chen", locale="de", externalId="c-1")
+
+    assert changed.status_code == 200, changed.text
+    assert changed.json() == await product.read(requester)
+    shown = (await product.desk.read(ticket))["requester"]
+    assert (shown["id"], shown["email"], shown["name"]) == (requester["id"], WORK, "Mia Chen")
+    assert await product.list(q="work") == [WORK]
+    assert (await product.desk.open())["requester"]["id"] != requester["id"], "the former address is another person's"
+
+
+async def test_null_removes_a_detail_and_a_missing_field_stays(product: Product) -> None:
+    requester = await product.create(MIA, name="Mia", locale="de", externalId="c-1")
+    cleared = (await product.change(requester, name=None, externalId=None)).json()
+    assert cleared == requester | {"name": None, "externalId": None}
+    assert "mia" in await read_words(product.desk), "of the address"
+
+
+@pytest.mark.parametrize("fields", [{"email": LEO}, {"externalId": "c-2"}])
+async def test_what_another_requester_has_is_refused(product: Product, fields: JSON) -> None:
+    requester, _ = await product.create(MIA), await product.create(LEO, externalId="c-2")
+    assert_problem(await product.change(requester, name="Zoë", **fields), 409, "requester_exists")
+    assert await product.read(requester) == requester
+
+
+async def test_the_address_of_an_account_is_changed_by_its_user_only(product: Product) -> None:
+    user = await add_customer(product.desk, MIA)
+    requester = await product.create(MIA)
+    assert requester["userId"] == str(user.id)
+    assert_problem(await product.change(requester, email=WORK), 409, "requester_has_account")
+    assert (await product.change(requester, locale="de")).status_code == 200
+
+
+async def test_a_requester_with_a_new_address_belongs_to_the_account_that_has_proved_it(product: Product) -> None:
+    user = await add_customer(product.desk, WORK)
+    requester, ticket = await product.create(MIA), await product.desk.open()
+    changed = await product.change(requester, email=WORK)
+    assert changed.json()["userId"] == str(user.id)
+    assert await list_ticket_numbers(user) == [ticket["number"]]
+
+
+# --- erase -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_erased_requester_is_gone_and_the_ticket_stays(product: Product) -> None:
+    requester = await product.create(MIA, name="Mia Chen", externalId="c-1")
+    ticket = await product.desk.open()
+
+    erased = await product.call("DELETE", f"/requesters/{requester['id']}")
+
+    assert (erased.status_code, erased.content) == (204, b"")
+    assert_problem(await product.call("GET", f"/requesters/{requester['id']}"), 404, "requester_not_found")
+    assert_problem(await product.call("DELETE", f"/requesters/{requester['id']}"), 404, "requester_not_found")
+    shown = (await product.desk.read(ticket))["requester"]
+    assert (shown["email"], shown["name"]) == (f"erased-{requester['id']}@erased.invalid", None)
+    assert await product.list() == await product.list(q="mia") == await product.list(externalId="c-1") == []
+    assert (await product.create(MIA, externalId="c-1"))["id"] != requester["id"]
+
+
+# --- merge -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_merged_requester_gives_everything_to_the_other_one(product: Product) -> None:
+    desk = product.desk
+    merged = await product.create(MIA, name="Mia", externalId="c-1")
+    into = await product.create(WORK, name="Mia Chen")
+    old = await desk.open()
+    await relay_events(desk)
+
+    answer = await product.merge(merged, into)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == into | {"externalId": "c-1"}
+    assert await product.read(merged) == await product.read(into) == answer.json()
+    new = await desk.open(), await desk.open(requester={"email": "mia@new.example", "externalId": "c-1"})
+    for ticket in (old, *new):
+        shown = (await desk.read(ticket))["requester"]
+        assert (shown["id"], shown["name"]) == (into["id"], "Mia Chen")
+    numbers = [ticket["number"] for ticket in (*new[::-1], old)]
+    for requester in (into["id"], merged["id"], MIA):
+        assert await list_ticket_numbers(desk.admin, requester=requester) == numbers
+    assert len(await product.list()) == 1
+    await relay_events(desk)
+    assert sorted(await search(desk.admin, "chen")) == sorted(numbers)
+
+
+async def test_later_changes_reach_the_tickets_of_a_merged_requester(product: Product) -> None:
+    one, two, three = [await product.create(email) for email in (MIA, WORK, LEO)]
+    ticket = await product.desk.open()
+    assert (await product.merge(one, two)).status_code == 200
+    assert (await product.merge(two, three)).status_code == 200
+
+    await product.change(three, name="Leo Ek", email="leo@new.example")
+
+    shown = (await product.desk.read(ticket))["requester"]
+    assert (shown["id"], shown["email"], shown["name"]) == (three["id"], "leo@new.example", "Leo Ek")
+    for email in (MIA, WORK):
+        assert (await product.desk.open(requester={"email": email}))["requester"]["id"] == three["id"]
+    await product.call("DELETE", f"/requesters/{one['id']}")
+    assert (await product.desk.read(ticket))["requester"]["name"] is None
+    assert await read_words(product.desk) == set()
+
+
+async def test_tickets_merged_into_the_requester_of_an_account_belong_to_the_account(product: Product) -> None:
+    user = await add_customer(product.desk, WORK)
+    into, merged = await product.create(WORK), await product.create(MIA)
+    ticket = await product.desk.open()
+    assert (await product.merge(merged, into)).status_code == 200
+    assert await list_ticket_numbers(user) == [ticket["number"]]
+    assert (await user.get(f"/tickets/{ticket['id']}")).json()["requester"]["id"] == into["id"]
+
+
+async def test_an_account_that_is_created_later_gets_the_merged_tickets(product: Product) -> None:
+    into, merged = await product.create(WORK), await product.create(MIA)
+    ticket = await product.desk.open()
+    await product.merge(merged, into)
+    user = await add_customer(product.desk, WORK, verified=False)
+    await verify(product.desk, user)
+    assert await list_ticket_numbers(user) == [ticket["number"]]
+
+
+async def test_an_account_that_proves_the_merged_address_gets_new_tickets_only(product: Product) -> None:
+    into, merged = await product.create(WORK), await product.create(MIA)
+    ticket = await product.desk.open()
+    await product.merge(merged, into)
+    user = await add_customer(product.desk, MIA, verified=False)
+    await verify(product.desk, user)
+    new = await product.desk.open()
+    assert await list_ticket_numbers(user) == [new["number"]]
+    assert (await product.desk.read(ticket))["requester"]["id"] == into["id"]
+
+
+async def test_a_requester_with_an_account_is_merged_only_into_one_of_the_same_account(product: Product) -> None:
+    await add_customer(product.desk, MIA)
+    requester, other = await product.create(MIA), await product.create(LEO)
+    assert_problem(await product.merge(requester, other), 409, "requester_has_account")
+    assert_problem(await product.merge(requester, requester), 409, "same_requester")
+    assert (await product.merge(other, requester)).status_code == 200
+    assert_problem(await product.merge(other, requester), 409, "same_requester")
+
+
+async def test_opposite_merges_at_once_leave_one_requester(product: Product) -> None:
+    one, two = await product.create(MIA), await product.create(LEO)
+    answers = await asyncio.gather(product.merge(one, two), product.merge(two, one), return_exceptions=True)
+    statuses: list[Any] = sorted(answer.status_code for answer in answers if isinstance(answer, httpx.Response))
+    assert statuses == [200, 409]
+    assert len(await product.list()) == 1
