@@ -24,10 +24,7 @@ async def read_secret(request: Request, *, from_body: bool) -> str | None:
     in_header = request.headers.get(SECRET_HEADER)
     if not from_body:
         return in_header
-    try:
-        body = await request.json()
-    except ValueError:  # not JSON: if the header has a valid secret key, the validation of the body reports this
-        body = None
+    body = await request.json() if await request.body() else None
     in_body = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(in_body, str):
         return in_header

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -36,12 +37,13 @@ from app.tickets.http import (
     IfMatch,
     TicketEditor,
     TicketId,
+    TicketPath,
     TicketReader,
     json_response,
     read_changed,
     ticket_response,
 )
-from app.tickets.queries import read_ticket, requester_scope
+from app.tickets.queries import find_by_reference, read_ticket, requester_scope
 from app.tickets.representation import represent_ticket
 from app.tickets.schemas import Ticket, TicketCreate, TicketStatusUpdate, TicketUpdate
 
@@ -91,12 +93,13 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     responses=responses(TicketNotFound, ok=ETAG, example_overrides={200: RESPONDED}, version=2) | {304: NOT_MODIFIED},
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
-async def get_ticket(ticket_id: TicketId, caller: TicketReader, request: Request) -> Response:
+async def get_ticket(key: TicketPath, caller: TicketReader, request: Request) -> Response:
     """Get a ticket, its assignee, and all comments on it, oldest first. Customers get their own tickets.
 
     Users without the permission `comments:view` get no comments.
     """
     async with get_services(request).database.driver(caller.org_id) as driver:
+        ticket_id = key if isinstance(key, UUID) else await find_by_reference(driver, caller.tenant, key)
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})

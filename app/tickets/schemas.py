@@ -13,8 +13,8 @@ from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
     CreatedAt,
-    Email,
     LongText,
+    RequesterEmail,
     RequestModel,
     ResponseModel,
     Title,
@@ -55,7 +55,7 @@ class RequesterCreate(RequestModel):
     """The person that a ticket is opened for."""
 
     email: Annotated[
-        Email,
+        RequesterEmail,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
 
@@ -74,7 +74,7 @@ class TicketCreate(RequestModel):
         ),
     ] = MISSING
     added_by: Annotated[
-        Email | MISSING,
+        RequesterEmail | MISSING,
         same_as("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,

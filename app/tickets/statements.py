@@ -22,6 +22,7 @@ ASSIGNEE = "LEFT JOIN users AS p ON p.org_id = $1 AND p.id = t.assignee_id"
 
 READ = f"SELECT {COLUMNS} FROM tickets AS t {ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 READ_OWN = f"{READ} AND t.requester_user_id = $3"
+FIND_BY_NUMBER = "SELECT id FROM tickets WHERE org_id = $1 AND number = $2"
 
 _TICK = f"interval '{TICK.microseconds} microseconds'"
 

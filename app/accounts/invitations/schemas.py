@@ -20,7 +20,7 @@ class InvitationCreate(RequestModel):
     """The user to invite, with exactly one of `role` and `roleId`."""
 
     first_name: Annotated[FirstName, Field(examples=["Bo"])]
-    last_name: Annotated[LastName, Field(examples=["Ek"])]
+    last_name: Annotated[LastName, Field(examples=["Ek"])] = ""
     email: Annotated[EmailField, Field(examples=["bo@growfin.com"])]
     role: Annotated[
         RoleKind | MISSING, Field(description="Gives the built-in role of this kind.", examples=["ENGINEER"])

@@ -90,7 +90,8 @@ def responses(
         version: the version in the example of the header `ETag`.
     """
     titles: dict[int, dict[str, str]] = {}
-    all_kinds: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
+    body_kinds = (errors.MalformedBody, errors.UnsupportedMediaType) if body else ()
+    all_kinds: tuple[type[TesseraError], ...] = (*kinds, *body_kinds, errors.BadInput, errors.Unavailable)
     for kind in all_kinds:
         titles.setdefault(get_status(kind), {})[kind.code] = kind.title
     for status in (400, 408, 413) if body else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import starlette.routing
@@ -25,6 +26,8 @@ RETRY_AFTER_SECONDS = "2"  # seconds, in a 503
 
 STATUSES_BY_KIND: dict[type[TesseraError], int] = {
     errors.BadInput: 422,
+    errors.MalformedBody: 400,
+    errors.UnsupportedMediaType: 415,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
@@ -42,6 +45,7 @@ CODES_BY_STATUS = {
     408: ("request_timeout", "The request's body did not arrive in time."),
     413: ("body_too_large", "The request's body is too large."),
 }
+NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
 CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since the rest of the body is not read
 
@@ -136,7 +140,7 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
     assert isinstance(error, RequestValidationError)
     if {fault["type"] for fault in error.errors()} == {InvalidCursor.code}:
         return await respond_to_error(request, InvalidCursor())
-    faults = read_faults(error, request.headers.get("content-type", ""))
+    faults = read_faults(error)
     return await respond_to_error(
         request, errors.BadInput(errors.summarise(faults, len(error.errors())), errors=faults)
     )
@@ -144,6 +148,8 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == NOT_FOUND and (address := _find_address_without_slash(request)):
+        return Response(status_code=308, headers={"Location": address})
     code, title = CODES_BY_STATUS[error.status_code]  # another status would be a defect, responded to with a 500
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
@@ -151,6 +157,18 @@ async def _respond_to_framework_error(request: Request, error: Exception, *, has
     if error.status_code in CLOSING_STATUSES:
         headers["Connection"] = "close"
     return make_problem(error.status_code, code, title, title, _get_request_id(request), headers=headers)
+
+
+def _find_address_without_slash(request: Request) -> str | None:
+    """Return the same address without the slashes at its end, if there is something; the query stays."""
+    path = request.scope["path"]
+    shorter = path.rstrip("/")
+    if shorter == path or not any(
+        isinstance(route, starlette.routing.Route) and route.path_regex.match(shorter) for route in request.app.routes
+    ):
+        return None
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{quote(shorter)}?{query}" if query else quote(shorter)
 
 
 def _find_methods(request: Request, *, has_cors: bool) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
@@ -12,59 +12,52 @@ from functools import cached_property
 from typing import Any, Never
 from urllib.parse import unquote_to_bytes
 
-import orjson
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from app.core.errors import UnsupportedMediaType
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
-from app.core.web.validation_messages import MAX_OBJECT_MEMBERS, TOO_MANY_MEMBERS
-
-# A fault of a request as pydantic describes it: `type`, `loc`, `msg`.
-Fault = dict[str, Any]
+from app.core.web.json_bodies import Fault, JsonBody, parse_json
+from app.core.web.media_types import is_json
 
 QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 # Many clients send an empty object if they have nothing to send.
-EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
-# The members of objects are counted only in larger bodies, so that most requests do not pay for it.
-MAX_UNCOUNTED_BYTES = 16 * 1024
+_EMPTY_BODY = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*\}|null)?\s*")
 
 
 class JsonRequest(Request):
-    """A request whose body is parsed strictly: no NaN, no lone surrogates, bounded nesting, bounded objects."""
+    """A request whose body is parsed strictly: see `json_bodies.py`."""
 
     async def json(self) -> Any:
         """Parse the body, once.
 
         Raises:
-            json.JSONDecodeError: the body is not JSON, or an object in it has too many members; the response is a 422.
+            MalformedBody, BadInput
         """
-        if not hasattr(self, "_json"):
-            body = await self.body()
-            value = orjson.loads(body)
-            # Each unknown field is a fault, and describing 100,000 of them would block the event loop.
-            if len(body) > MAX_UNCOUNTED_BYTES and _has_large_object(value):
-                raise json.JSONDecodeError(TOO_MANY_MEMBERS, "", 0)
-            self._json = value
-        return self._json
+        return (await self._parse()).value
 
+    async def find_text_faults(self) -> list[Fault]:
+        """Parse a body, if there is one; return the faults of its texts.
 
-def _has_large_object(value: object) -> bool:
-    """Return whether an object in the JSON value has more than `MAX_OBJECT_MEMBERS` members."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if len(one) > MAX_OBJECT_MEMBERS:
-                return True
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-    return False
+        Raises:
+            MalformedBody, BadInput
+            UnsupportedMediaType: the body is not declared as JSON.
+        """
+        if not await self.body():
+            return []
+        if not is_json(self.headers.get("content-type", "")):
+            raise UnsupportedMediaType("The body must be JSON: send it as `Content-Type: application/json`.")
+        return (await self._parse()).faults
+
+    async def _parse(self) -> JsonBody:
+        if not hasattr(self, "_parsed"):
+            self._parsed = parse_json(await self.body())
+        return self._parsed
 
 
 class Route(APIRoute):
@@ -99,6 +92,8 @@ class Route(APIRoute):
         async def handle(request: Request) -> Response:
             faults = find_query_faults(request, known) if request.scope["query_string"] else []
             request = JsonRequest(request.scope, request.receive)
+            if takes_body:
+                faults += await request.find_text_faults()
             if takes_no_body and request.method not in METHODS_WITHOUT_BODY:
                 faults += await _find_body_faults(request)
             if not faults:
@@ -133,7 +128,7 @@ async def _raise_no_faults(**_arguments: object) -> Never:
 
 async def _find_body_faults(request: Request) -> list[Fault]:
     """Return the fault of a body that has any content."""
-    if (await request.body()).strip() in EMPTY_BODIES:
+    if _EMPTY_BODY.fullmatch(await request.body()):
         return []
     return [{"type": "body_not_taken", "loc": ("body",), "msg": "This operation takes no body."}]
 
