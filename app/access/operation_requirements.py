@@ -226,6 +226,12 @@ CurrentUserOrNone = Annotated[UserCaller | None, Depends(RefreshTokenRequirement
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
 
 
+def find_identified_caller(request: Request) -> Caller | None:
+    """Return the caller of a request; `None` if it was not identified."""
+    cached: tuple[Requirement, Caller | None] | None = request.scope.get(_CALLER)
+    return cached[1] if cached else None
+
+
 def get_requirement(endpoint: Endpoint) -> Requirement:
     """Return the requirement that an endpoint declares.
 

@@ -144,18 +144,15 @@ class TooMany(TesseraError):
 
     Args:
         retry_after: seconds until the next attempt is allowed.
-        window: seconds.
     """
 
     code = "rate_limited"
     title = "Too many attempts. Wait before the next one."
     advice = "Wait for the seconds that `Retry-After` names, then try again."
 
-    def __init__(self, retry_after: int, *, limit: int, window: int) -> None:
+    def __init__(self, retry_after: int) -> None:
         super().__init__(f"Too many attempts. Try again in {retry_after} s.")
         self.retry_after = retry_after
-        self.limit = limit
-        self.window = window
 
 
 class Unavailable(TesseraError):

@@ -7,7 +7,9 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from app.access.attempt_limits import Limit
 from app.access.callers import Caller, UserCaller
+from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
@@ -48,6 +50,7 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
     status_code=201,
     responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}, location="/org"),
 )
+@limited(Limit.ORGANISATION_SIGN_UP)
 async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
     """Create an organisation and its secret key, which your product posts tickets with.
 

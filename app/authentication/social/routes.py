@@ -8,6 +8,8 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.services import get_services
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
@@ -86,6 +88,7 @@ _CALLBACK_RESPONSES[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired
     response_class=RedirectResponse,
     responses=_START_RESPONSES,
 )
+@limited(Limit.SOCIAL)
 async def start_social_sign_in(
     provider: ProviderName, query: Annotated[StartSignIn, Query()], request: Request
 ) -> RedirectResponse:
@@ -117,6 +120,7 @@ async def start_social_sign_in(
     response_model=SignInResult,
     responses=_CALLBACK_RESPONSES,
 )
+@limited(Limit.SOCIAL)
 async def finish_social_sign_in(
     provider: ProviderName, callback: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
@@ -146,6 +150,7 @@ router.routes.extend(_callback_router.routes)
     summary="Exchange the token of a social sign-in",
     responses=responses(LinkExpired, TotpRequired, WrongCodeAtSignIn, *_NOT_ACTIVE, TooMany, body=True),
 )
+@limited(Limit.SECOND_FACTOR)
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Exchange the token of `…/callback` for the response of a sign-in.
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from app.core.ids import new_id
 from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.problems import CODES_BY_STATUS, make_problem
+from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import (
     HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
@@ -184,6 +185,9 @@ class Exchange:
         if getattr(route, "deprecated", False) and self.scope["method"] in route.methods:
             announced = make_deprecation_headers(route.openapi_extra[DEPRECATED_SINCE])
             headers += [(name.lower().encode(), value.encode()) for name, value in announced.items()]
+        headers += [
+            (name.lower().encode(), value.encode()) for name, value in self.state.get(RESPONSE_HEADERS, {}).items()
+        ]
         path = self.scope["path"]
         may_be_stored = path in CACHEABLE_PATHS or path.startswith(ASSETS_PREFIX)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):

@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 from app.core.web.json_bodies import Fault
+from app.core.web.rate_limits import find_declared_limits
 from app.core.web.routing import JsonRequest, Route, find_query_faults, merge_faults
 
 Handler = Callable[[JsonRequest], Coroutine[Any, Any, Response]]
@@ -237,6 +238,8 @@ def _check_route(route: FastRoute) -> None:
         raise NotServedFast(f"{route.name}: the endpoint must be a coroutine function.")
     if not (inspect.isclass(returned) and issubclass(returned, Response)):
         raise NotServedFast(f"{route.name}: the endpoint must return a Response.")
+    if find_declared_limits(route.endpoint):
+        raise NotServedFast(f"{route.name}: limited operations must be of FastAPI's routes.")
     if route.dependencies:
         raise NotServedFast(f"{route.name}: dependencies must be parameters of the endpoint.")
     if not all(isinstance(one, StringConvertor) for one in route.param_convertors.values()):

@@ -124,12 +124,7 @@ def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
         case errors.Unauthenticated():
             return {"WWW-Authenticate": get_challenge(request.scope)}
         case errors.TooMany():
-            # draft-ietf-httpapi-ratelimit-headers: how many attempts are left, and when all of them are back.
-            return {
-                "Retry-After": str(error.retry_after),
-                "RateLimit-Policy": f'"default";q={error.limit};w={error.window}',
-                "RateLimit": f'"default";r=0;t={error.retry_after}',
-            }
+            return {"Retry-After": str(error.retry_after)}
         case errors.Unavailable():
             return {"Retry-After": RETRY_AFTER_SECONDS}
         case _:

@@ -22,6 +22,7 @@ from app.core.errors import UnsupportedMediaType
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
 from app.core.web.json_bodies import Fault, JsonBody, parse_json
 from app.core.web.media_types import is_json
+from app.core.web.rate_limits import announcing, find_declared_limits
 
 QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
@@ -103,7 +104,8 @@ class Route(APIRoute):
             except RequestValidationError as error:
                 raise merge_faults(faults, error) from error
 
-        return handle
+        announce = find_declared_limits(self.endpoint)
+        return announcing(announce, handle) if announce else handle
 
     def _make_check(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Make a handler that reads the arguments like FastAPI's, and raises in place of the endpoint.
