@@ -8,6 +8,7 @@ from app.access.callers import ProductCaller, UserCaller
 from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyMismatch
 from app.access.services import get_services
 from app.access.tenant import Tenant
+from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
 
@@ -40,7 +41,7 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
         InvalidSecretKey
     """
     tenant = await get_services(request).credential_cache.resolve_secret_key(secret)
-    _note_for_log(request, tenant)
+    _note_tenant(request, tenant)
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
@@ -58,18 +59,20 @@ async def identify_user(request: Request, secret: str | None, how_to_send: str) 
     """
     cache = get_services(request).credential_cache
     if "authorization" not in request.headers and secret is not None:
-        _note_for_log(request, await cache.resolve_secret_key(secret))
+        _note_tenant(request, await cache.resolve_secret_key(secret))
         raise AccessTokenRequired
     token = _bearer_token(request)
     if token is None:
         raise MissingCredential(how_to_send)
     tenant, user = await cache.resolve_access_token(token)
-    _note_for_log(request, tenant)
+    _note_tenant(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())
 
 
-def _note_for_log(request: Request, tenant: Tenant) -> None:
+def _note_tenant(request: Request, tenant: Tenant) -> None:
+    """Note the organisation for the log, and its rule for browsers of other origins."""
     request.state.org_id = tenant.id
+    setattr(request.state, ALLOWS_ORIGIN, tenant.allows_origin)
 
 
 def _bearer_token(request: Request) -> str | None:

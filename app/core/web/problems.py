@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -87,15 +86,11 @@ def get_status(kind: type[TesseraError]) -> int:
     return next(STATUSES_BY_KIND[base] for base in kind.__mro__ if base in STATUSES_BY_KIND)
 
 
-def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
-    """Make the application respond to every error with a problem document.
-
-    Args:
-        has_cors: whether every path also responds to the OPTIONS requests of browsers.
-    """
+def install_error_handlers(app: FastAPI) -> None:
+    """Make the application respond to every error with a problem document."""
     app.add_exception_handler(TesseraError, respond_to_error)
     app.add_exception_handler(RequestValidationError, _respond_to_invalid_request)
-    app.add_exception_handler(HTTPException, partial(_respond_to_framework_error, has_cors=has_cors))
+    app.add_exception_handler(HTTPException, _respond_to_framework_error)
     for database_error in DATABASE_ERRORS:
         app.add_exception_handler(database_error, _respond_to_database_error)
 
@@ -141,14 +136,14 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
     )
 
 
-async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
+async def _respond_to_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == NOT_FOUND and (address := _find_address_without_slash(request)):
         return Response(status_code=308, headers={"Location": address})
     code, title = CODES_BY_STATUS[error.status_code]  # another status would be a defect, responded to with a 500
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
-        headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))
+        headers["Allow"] = ", ".join(sorted(_find_methods(request)))
     if error.status_code in CLOSING_STATUSES:
         headers["Connection"] = "close"
     return make_problem(error.status_code, code, title, title, _get_request_id(request), headers=headers)
@@ -166,8 +161,8 @@ def _find_address_without_slash(request: Request) -> str | None:
     return f"{quote(shorter)}?{query}" if query else quote(shorter)
 
 
-def _find_methods(request: Request, *, has_cors: bool) -> set[str]:
-    methods = {"OPTIONS"} if has_cors else set[str]()
+def _find_methods(request: Request) -> set[str]:
+    methods = set[str]()
     for route in request.app.routes:
         if isinstance(route, starlette.routing.Route) and route.path_regex.match(request.scope["path"]):
             methods |= route.methods or set()
