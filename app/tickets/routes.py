@@ -12,7 +12,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.callers import Caller, UserCaller
+from app.access.callers import UserCaller
 from app.access.errors import NotForCustomers
 from app.access.operation_requirements import requires
 from app.access.services import get_services
@@ -37,6 +37,7 @@ from app.tickets.http import (
     IfMatch,
     TicketEditor,
     TicketId,
+    TicketOpener,
     TicketPath,
     TicketReader,
     json_response,
@@ -51,7 +52,6 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 # Without FastAPI's resolution of dependencies: see `fast_routes.py`.
 fast_router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
-Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
 Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
 
 
@@ -63,7 +63,7 @@ Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, custome
     response_model=Ticket,
     responses=responses(body=True, ok={201: ("Location", "ETag")}, location=EXAMPLE_PATH),
 )
-async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
+async def open_ticket(body: TicketCreate, caller: TicketOpener, request: Request) -> Response:
     """Open a ticket for one of your users with the secret key, or for yourself as a signed-in user.
 
     It is assigned in turn to an available engineer, or to an available admin if there is no engineer. Without either it

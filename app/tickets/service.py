@@ -17,7 +17,7 @@ from app.core.security.access_tokens import InvalidToken
 from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.service import assign
 from app.tickets.changes import CUSTOMER_FIELDS, TicketChanges
-from app.tickets.errors import AssigneeNotEligible, OrgMismatch
+from app.tickets.errors import REQUESTER_REQUIRED, AssigneeNotEligible, OrgMismatch
 from app.tickets.events import TicketUpdated
 from app.tickets.models import TicketPriority
 from app.tickets.opening import Opening, insert_ticket
@@ -74,7 +74,7 @@ def _requester_user_id(caller: Caller, requester_email: str | None) -> UUID | No
     match caller:
         case ProductCaller():
             if requester_email is None:
-                raise BadInput.of_field("requester", "This is required.")
+                raise BadInput.of_field("requester", REQUESTER_REQUIRED)
             return None
         case UserCaller(user=user):
             if requester_email in {None, user.email}:

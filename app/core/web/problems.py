@@ -18,7 +18,7 @@ from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
 from app.core.web.declarations import get_challenge
 from app.core.web.paging import InvalidCursor
-from app.core.web.validation_messages import read_faults
+from app.core.web.validation_messages import MAX_FAULTS, read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # seconds, in a 503
@@ -46,6 +46,7 @@ CODES_BY_STATUS = {
 }
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
+NOTED_FAULTS = "noted_faults"  # in the request's state
 CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since the rest of the body is not read
 
 
@@ -126,14 +127,22 @@ def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
             return {}
 
 
+def note_fault(request: Request, fault: FieldError) -> None:
+    """Note a fault that only a service refuses, so that the response lists it beside those found before."""
+    noted: list[FieldError] = getattr(request.state, NOTED_FAULTS, [])
+    setattr(request.state, NOTED_FAULTS, [*noted, fault])
+
+
 async def _respond_to_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if {fault["type"] for fault in error.errors()} == {InvalidCursor.code}:
         return await respond_to_error(request, InvalidCursor())
     faults = read_faults(error)
-    return await respond_to_error(
-        request, errors.BadInput(errors.summarise(faults, len(error.errors())), errors=faults)
-    )
+    known = {fault.field for fault in faults}
+    noted = [fault for fault in getattr(request.state, NOTED_FAULTS, ()) if fault.field not in known]
+    total = len(error.errors()) + len(noted)
+    faults = [*faults, *noted][:MAX_FAULTS]
+    return await respond_to_error(request, errors.BadInput(errors.summarise(faults, total), errors=faults))
 
 
 async def _respond_to_framework_error(request: Request, error: Exception) -> Response:

@@ -90,7 +90,9 @@ def read_faults(error: RequestValidationError) -> list[FieldError]:
 
 
 def _find_path(fault: Mapping[str, Any]) -> str:
-    _source, *path = fault["loc"]  # body, query, path or header
+    source, *path = fault["loc"]  # body, query, path or header
+    if source == "header":
+        return str(path[0]).title()
     return ".".join(str(part)[:MAX_NAME_LENGTH] for part in path)
 
 
