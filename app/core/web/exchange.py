@@ -25,6 +25,8 @@ from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.problems import CODES_BY_STATUS, make_problem
 from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import (
+    BAD_HOST,
+    BAD_TRANSFER_ENCODING,
     HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     MAX_HEADER_BYTES,
@@ -43,6 +45,7 @@ LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 CLOSE = {"Connection": "close"}
 
+_HOST = re.compile(rb"[^\s/?#@\\]*")
 _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CACHEABLE_PATHS = frozenset({"/docs", "/redoc", "/openapi.json"})
 ASSETS_PREFIX = "/static-offline-docs/"
@@ -121,6 +124,8 @@ class Exchange:
         """Read the headers that the edge needs in one pass; return the caller's request id if it is valid."""
         size, self.content_length, self.has_body, request_id = 0, 0, False, None
         self.origin = b""  # of the page that sent the request
+        # RFC 9112, 3.2: HTTP/1.1 requires one Host header.
+        hosts, self._has_host, self._is_framed = 0, self.scope["http_version"] == "1.0", True
         for name, value in self.scope["headers"]:
             size += len(name) + len(value)
             if name == b"content-length":
@@ -128,6 +133,10 @@ class Exchange:
                 self.has_body = self.has_body or self.content_length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
+                self._is_framed = value.strip().lower() == b"chunked"
+            elif name == b"host":
+                hosts += 1
+                self._has_host = hosts == 1 and _HOST.fullmatch(value) is not None
             elif name == b"origin":
                 self.origin = value
             elif name == b"x-request-id" and _VALID_REQUEST_ID.fullmatch(value):
@@ -138,6 +147,10 @@ class Exchange:
     def check_head(self) -> Refusal | None:
         """Return the reason to refuse the request before its body is read, if there is one."""
         scope = self.scope
+        if not self._has_host:
+            return BAD_HOST
+        if not self._is_framed:
+            return BAD_TRANSFER_ENCODING
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
             return URI_TOO_LONG
         if self.head_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
