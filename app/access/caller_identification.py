@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 
 from app.access.callers import ProductCaller, UserCaller
 from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyMismatch
 from app.access.services import get_services
 from app.access.tenant import Tenant
+from app.core.errors import BadInput, MalformedBody
 from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
@@ -25,13 +28,21 @@ async def read_secret(request: Request, *, from_body: bool) -> str | None:
     in_header = request.headers.get(SECRET_HEADER)
     if not from_body:
         return in_header
-    body = await request.json() if await request.body() else None
+    body = await read_json(request)
     in_body = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(in_body, str):
         return in_header
     if in_header and in_header != in_body:
         raise SecretKeyMismatch
     return in_body
+
+
+async def read_json(request: Request) -> Any:
+    """Return the JSON value of the body; `None` if it is not JSON, which the validation of the body reports."""
+    try:
+        return await request.json() if await request.body() else None
+    except (ValueError, MalformedBody, BadInput):
+        return None
 
 
 async def identify_product(request: Request, secret: str) -> ProductCaller:

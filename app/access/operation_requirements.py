@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import Field
 
-from app.access.caller_identification import identify_product, identify_user, read_secret
+from app.access.caller_identification import identify_product, identify_user, read_json, read_secret
 from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
 from app.access.errors import (
     AccessTokenRequired,
@@ -175,8 +175,7 @@ class RefreshTokenRequirement(Requirement):
         super().__init__(before_second_factor=True)
 
     async def _identify(self, request: Request) -> Caller | None:  # type: ignore[override]
-        body = await request.json() if await request.body() else None
-        has_refresh_token = isinstance(body, dict) and "refreshToken" in body
+        has_refresh_token = isinstance(body := await read_json(request), dict) and "refreshToken" in body
         try:
             return await super()._identify(request)
         except (Unauthenticated, Forbidden):

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Request, Response
 from pydantic import AfterValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.caller_identification import read_json
 from app.access.callers import Caller, ProductCaller, UserCaller
 from app.access.operation_requirements import Requirement, get_requirement, requires
 from app.access.services import get_services
@@ -57,10 +58,9 @@ class OpenerRequirement(Requirement):
 
     async def _identify(self, request: Request) -> Caller:
         caller = await super()._identify(request)
-        if isinstance(caller, ProductCaller) and await request.body():
-            body = await request.json()
-            if isinstance(body, dict) and not {"requester", "addedBy"} & body.keys():
-                note_fault(request, FieldError("requester", REQUESTER_REQUIRED))
+        body = await read_json(request) if isinstance(caller, ProductCaller) else None
+        if isinstance(body, dict) and not {"requester", "addedBy"} & body.keys():
+            note_fault(request, FieldError("requester", REQUESTER_REQUIRED))
         return caller
 
 

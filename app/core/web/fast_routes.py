@@ -180,7 +180,7 @@ class _Arguments:
         for field in self.fields:
             field.validate(field.read(request), values, faults)
         if self.body and has_body:
-            self.body.validate(await request.json(), values, faults)
+            self.body.validate(await request.read_argument(), values, faults)
         elif self.body:
             faults.append(MISSING_BODY)
         if self.request_name:

@@ -17,8 +17,9 @@ from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
 from app.core.web.declarations import get_challenge
+from app.core.web.media_types import is_json
 from app.core.web.paging import InvalidCursor
-from app.core.web.validation_messages import MAX_FAULTS, read_faults
+from app.core.web.validation_messages import BODY, MAX_FAULTS, UNREAD_BODY_FAULTS, read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # seconds, in a 503
@@ -127,6 +128,12 @@ def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
             return {}
 
 
+def _has_other_media_type(request: Request, error: RequestValidationError) -> bool:
+    """Return whether the body was not read because it is not declared as JSON."""
+    is_unread = any(fault["type"] in UNREAD_BODY_FAULTS and tuple(fault["loc"]) == BODY for fault in error.errors())
+    return is_unread and not is_json(request.headers.get("content-type", ""))
+
+
 def note_fault(request: Request, fault: FieldError) -> None:
     """Note a fault that only a service refuses, so that the response lists it beside those found before."""
     noted: list[FieldError] = getattr(request.state, NOTED_FAULTS, [])
@@ -137,6 +144,10 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
     assert isinstance(error, RequestValidationError)
     if {fault["type"] for fault in error.errors()} == {InvalidCursor.code}:
         return await respond_to_error(request, InvalidCursor())
+    if _has_other_media_type(request, error):
+        return await respond_to_error(
+            request, errors.UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
+        )
     faults = read_faults(error)
     known = {fault.field for fault in faults}
     noted = [fault for fault in getattr(request.state, NOTED_FAULTS, ()) if fault.field not in known]

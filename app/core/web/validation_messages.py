@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic.alias_generators import to_camel
 
 from app.core.errors import FieldError
 from app.core.web.json_bodies import MAX_NAME_LENGTH
@@ -15,6 +16,8 @@ MAX_FAULTS = 50  # in one response
 MAX_MESSAGE_LENGTH = 500
 
 BODY = ("body",)
+# The types of fault of a value of which a model reads nothing.
+UNREAD_BODY_FAULTS = frozenset({"model_attributes_type", "model_type", "dict_type"})
 # By pydantic's type of fault, for the body as a whole.
 _BODY_MESSAGES = {
     "missing": "A body is required: send a JSON object, with Content-Type: application/json.",
@@ -93,6 +96,9 @@ def _find_path(fault: Mapping[str, Any]) -> str:
     source, *path = fault["loc"]  # body, query, path or header
     if source == "header":
         return str(path[0]).title()
+    if fault["type"] != "extra_forbidden":
+        # Pydantic names a field by its attribute if its default is not valid.
+        path = [to_camel(part) if "_" in str(part) else part for part in path]
     return ".".join(str(part)[:MAX_NAME_LENGTH] for part in path)
 
 
