@@ -48,6 +48,7 @@ from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
 from app.core.web.limiter import Limiter
 from app.core.web.problems import install_error_handlers
+from app.core.web.rate_limits import make_announcer
 from app.menus.my_menu_routes import router as my_menu
 from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
@@ -102,7 +103,12 @@ def create_app(settings: Settings) -> ASGIApp:
 
     api.state.origins = origins = Origins(settings.cors_origins, is_listed)
     outermost: ASGIApp = Edge(
-        FastRoutes(api), settings, body_limits=BODY_LIMITS, operational_paths=OPERATIONAL_PATHS, origins=origins
+        FastRoutes(api),
+        settings,
+        body_limits=BODY_LIMITS,
+        operational_paths=OPERATIONAL_PATHS,
+        origins=origins,
+        announce_limits=make_announcer(api),
     )
     if settings.trusted_proxies:
         # Only these proxies may report the address of the client.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -31,12 +30,11 @@ _REFERENCE = re.compile(
 )
 
 
-@dataclass(frozen=True)
 class TicketReference:
-    """The two parts of a reference."""
+    """The two parts of a reference. A plain class, so that it gets no schema in OpenAPI."""
 
-    prefix: str
-    number: int
+    def __init__(self, prefix: str, number: int) -> None:
+        self.prefix, self.number = prefix, number
 
 
 def parse_ticket_key(value: object) -> UUID | TicketReference:

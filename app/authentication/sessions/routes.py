@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import MISSING
 
 from app.access.callers import lacks_second_factor
@@ -32,6 +32,9 @@ from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
+
+# The example of a request with an access token.
+_NO_TOKEN = Body(examples=[{}])
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
@@ -60,7 +63,9 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     status_code=204,
     responses=responses(InvalidRefreshToken, body=True),
 )
-async def sign_out(caller: CurrentUserOrNone, request: Request, body: SignOutRequest | None = None) -> None:
+async def sign_out(
+    caller: CurrentUserOrNone, request: Request, body: Annotated[SignOutRequest | None, _NO_TOKEN] = None
+) -> None:
     """End this session. Its access tokens and its refresh token stop working.
 
     The session is that of the access token, or else that of `refreshToken`: a client whose access token has expired can

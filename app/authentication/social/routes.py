@@ -42,7 +42,7 @@ from app.core.errors import TesseraError, TooMany
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
-from app.core.web.routing import Route
+from app.core.web.routing import LenientRoute, Route
 from app.menus.queries import menu_of_user
 from app.organisations import queries as organisations
 from app.organisations.errors import OrganisationNotFound
@@ -52,7 +52,7 @@ PREFIX = "/auth/oidc"
 router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
 # Without `Route`, which refuses unknown parameters: providers add their own, which an OAuth client such as this service
 # must ignore (RFC 6749, 4.1.2).
-_callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"])
+_callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=LenientRoute)
 
 ProviderName = Annotated[
     str, Path(description="The provider's name in the settings of the service.", examples=["google"])

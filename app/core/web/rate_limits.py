@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Scope
 
 from app.core.errors import TesseraError
 from app.core.web.endpoint_signatures import Endpoint
@@ -42,6 +44,30 @@ def find_declared_limits(endpoint: Endpoint) -> AnnounceLimits | None:
     return getattr(endpoint, _DECLARATION, None)
 
 
+def make_announcer(app: FastAPI) -> Callable[[Scope], Awaitable[None]]:
+    """Make the function that announces the limits of the operation of a request that never reaches its route."""
+    limited = [
+        (route.path_regex.match, route.methods, announce)
+        for route in app.routes
+        if isinstance(route, Route) and route.methods and (announce := find_declared_limits(route.endpoint))
+    ]
+
+    async def announce_for(scope: Scope) -> None:
+        for match, methods, announce in limited:
+            if scope["method"] in methods and match(scope["path"]):
+                await _note_limits(Request({**scope, "app": app}), announce)
+
+    return announce_for
+
+
+async def _note_limits(request: Request, announce: AnnounceLimits) -> None:
+    """Note the headers of the declared limits for the response."""
+    with collecting_limits() as states:
+        with suppress(TesseraError):  # the counts cannot be read
+            await announce(request)
+        setattr(request.state, RESPONSE_HEADERS, make_limit_headers(states.values()))
+
+
 def announcing(
     announce: AnnounceLimits, handle: Callable[[R], Awaitable[Response]]
 ) -> Callable[[R], Awaitable[Response]]:
@@ -52,9 +78,9 @@ def announcing(
             try:
                 return await handle(request)
             finally:
-                if not states:
-                    with suppress(TesseraError):  # the counts cannot be read
-                        await announce(request)
-                setattr(request.state, RESPONSE_HEADERS, make_limit_headers(states.values()))
+                if states:
+                    setattr(request.state, RESPONSE_HEADERS, make_limit_headers(states.values()))
+                else:
+                    await _note_limits(request, announce)
 
     return handle_limited

@@ -63,6 +63,15 @@ class JsonRequest(Request):
         return self._parsed
 
 
+class LenientRoute(APIRoute):
+    """A route of FastAPI that announces its limits."""
+
+    def get_route_handler(self) -> Any:
+        """Make FastAPI's handler."""
+        handle, announce = super().get_route_handler(), find_declared_limits(self.endpoint)
+        return announcing(announce, handle) if announce else handle
+
+
 class Route(APIRoute):
     """A route that parses JSON strictly, and refuses undeclared query parameters and an undeclared body.
 
