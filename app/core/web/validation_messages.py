@@ -96,8 +96,8 @@ def _find_path(fault: Mapping[str, Any]) -> str:
     source, *path = fault["loc"]  # body, query, path or header
     if source == "header":
         return str(path[0]).title()
-    if fault["type"] != "extra_forbidden":
-        # Pydantic names a field by its attribute if its default is not valid.
+    if fault["type"] == "value_error":
+        # If a default is not valid, pydantic names the field by its attribute.
         path = [to_camel(part) if "_" in str(part) else part for part in path]
     return ".".join(str(part)[:MAX_NAME_LENGTH] for part in path)
 
