@@ -54,6 +54,7 @@ from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
 from app.operations.index_routes import router as index
+from app.operations.metrics_server import serving_metrics
 from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash, is_listed_origin
@@ -156,7 +157,8 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     try:
-        yield
+        with serving_metrics(settings.host, settings.metrics_port, services.gauges.refresh):
+            yield
     finally:
         try:
             if worker:

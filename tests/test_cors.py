@@ -41,7 +41,8 @@ async def allow(desk: Desk, *origins: str) -> None:
 
 def allowed_origin(response: httpx.Response) -> str | None:
     assert "Origin" in response.headers["vary"]
-    return response.headers.get("access-control-allow-origin")
+    origin: str | None = response.headers.get("access-control-allow-origin")
+    return origin
 
 
 async def preflight(api: Api, origin: str, path: str = "/tickets") -> httpx.Response:

@@ -42,8 +42,8 @@ async def test_both_tokens_end_both_sessions(api: Api, desk: Desk) -> None:
 
 async def test_without_a_valid_token_nothing_is_ended(api: Api, desk: Desk) -> None:
     tokens = await create_user_and_sign_in(desk)
-    for body in (None, {}):
-        assert_problem(await api.http.post("/auth/signout", json=body), 401, "missing_credential")
+    assert_problem(await api.http.post("/auth/signout"), 401, "missing_credential")
+    assert_problem(await api.http.post("/auth/signout", json={}), 401, "missing_credential")
     forged = tokens["refreshToken"][:-1] + ("A" if tokens["refreshToken"][-1] != "A" else "B")
     for token in (forged, "trt_x", desk.secret):
         answer = await api.http.post("/auth/signout", json={"refreshToken": token})
