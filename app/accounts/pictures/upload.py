@@ -49,7 +49,10 @@ async def parse_upload(request: Request) -> AsyncIterator[UploadFile]:
         BadInput: The form does not have the single field `file`.
         HTTPException: 413, the file is larger than `MAX_FILE_BYTES`.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+    content_type = request.headers.get("content-type", "")
+    if not content_type:
+        raise BadInput.of_field("", "A form with Content-Type: multipart/form-data is required.")
+    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         raise UnsupportedMediaType("A form is required: send it as `Content-Type: multipart/form-data`.")
     parser = MultiPartParser(request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS)
     try:

@@ -175,7 +175,7 @@ class _Arguments:
         faults: list[Fault] = []
         has_body = self.body is not None and await request.body() != b""
         # As in `Route`, malformed JSON is reported before the caller is identified.
-        text_faults = await request.find_text_faults() if has_body else []
+        text_faults = await request.find_text_faults() if has_body else ()
         values = {name: await depend(request) for name, depend in self.dependencies}
         for field in self.fields:
             field.validate(field.read(request), values, faults)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Never
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Never
 
 import orjson
 
@@ -25,8 +24,7 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class JsonBody:
+class JsonBody(NamedTuple):
     """The value of a JSON body.
 
     Attributes:
@@ -34,7 +32,7 @@ class JsonBody:
     """
 
     value: Any
-    faults: list[Fault] = field(default_factory=list)
+    faults: Sequence[Fault] = ()
 
 
 def parse_json(body: bytes) -> JsonBody:
@@ -45,8 +43,9 @@ def parse_json(body: bytes) -> JsonBody:
         BadInput: an object has more than `MAX_OBJECT_MEMBERS` members.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
+    faults: Sequence[Fault]
     try:
-        value, faults = orjson.loads(body), list[Fault]()
+        value, faults = orjson.loads(body), ()
     except orjson.JSONDecodeError as error:
         value, faults = _parse_lone_surrogates(body, error)
     # Each member has a colon, so with no other colons there are no two members of the same name.

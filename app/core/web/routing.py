@@ -45,13 +45,13 @@ class JsonRequest(Request):
         """Return the value of a JSON body; the bytes of another one, which no model accepts, as FastAPI does."""
         return await self.json() if self._is_json else await self.body()
 
-    async def find_text_faults(self) -> list[Fault]:
+    async def find_text_faults(self) -> Sequence[Fault]:
         """Parse a JSON body, if there is one; return the faults of its texts.
 
         Raises:
             MalformedBody, BadInput
         """
-        return (await self._parse()).faults if self._is_json and await self.body() else []
+        return (await self._parse()).faults if self._is_json and await self.body() else ()
 
     @property
     def _is_json(self) -> bool:
