@@ -225,7 +225,8 @@ async def test_any_text_can_be_an_id(desk: Desk, text: str) -> None:
 
         if text not in {"", ".", ".."}:
             assert answer.status_code in {404, 422}
-        assert_success_or_problem(answer)
+        if answer.status_code != 308:  # without an id, the address ends in a slash
+            assert_success_or_problem(answer)
 
 
 HEADERS = ["Authorization", "X-Org-Secret", "If-Match", "X-Request-Id", "Content-Type", "Accept", "Origin", "Cookie"]
