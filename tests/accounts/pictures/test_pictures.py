@@ -260,7 +260,8 @@ class TestRejection:
         assert await put(files={"file": file}, data={"role": "ADMIN", "orgId": "x"}) == {"role", "orgId"}
         assert await put(files=[("file", (None, "text"))]) == {"file"}
         assert await put(files=[("file", file)] * 11) == {""}
-        for other in ({"json": {"file": "x"}}, {"data": {"file": "x"}}):
+        others: tuple[dict[str, Any], ...] = ({"json": {"file": "x"}}, {"data": {"file": "x"}})
+        for other in others:
             answer = await desk.admin.http.put("/me/picture", headers=desk.admin.headers, **other)
             assert_problem(answer, 415, "unsupported_media_type")
         assert await put() == {""}
