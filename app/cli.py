@@ -169,14 +169,19 @@ def _bind(settings: Settings) -> socket.socket:
     Raises:
         InvalidSettings: The port is in use, or the host is not an address of this machine.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    if settings.metrics_port:  # only checked: each web process listens itself
+        _bind_port(settings.host, settings.metrics_port, "HOST, METRICS_PORT").close()
+    return _bind_port(settings.host, settings.port, "HOST, PORT")
+
+
+def _bind_port(host: str, port: int, names: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        address = f"{settings.host}:{settings.port}"
-        raise InvalidSettings(f"HOST, PORT: cannot serve on {address} ({error.strerror}): choose another") from None
+        raise InvalidSettings(f"{names}: cannot serve on {host}:{port} ({error.strerror}): choose another") from None
     return listener
 
 

@@ -12,7 +12,6 @@ from functools import partial
 import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -45,19 +44,22 @@ from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
 from app.core.security import password_hashing, password_strength
+from app.core.web.cors import Origins
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
 from app.core.web.limiter import Limiter
 from app.core.web.problems import install_error_handlers
+from app.core.web.rate_limits import make_announcer
 from app.menus.my_menu_routes import router as my_menu
 from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
 from app.operations.index_routes import router as index
+from app.operations.metrics_server import serving_metrics
 from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
-from app.organisations.queries import find_by_secret_hash
+from app.organisations.queries import find_by_secret_hash, is_listed_origin
 from app.organisations.routes import router as organisations
 from app.organisations.schemas import check_fired_kinds
 from app.requesters.routes import router as requesters
@@ -97,35 +99,21 @@ def create_app(settings: Settings) -> ASGIApp:
     Args:
         settings: must have a `database_url` and a `secret_key`.
     """
-    served: ASGIApp = FastRoutes(create_api(settings))
-    if settings.cors_origins:
-        served = CORSMiddleware(
-            served,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "X-Org-Secret",
-                "X-Request-Id",
-            ],
-            expose_headers=[
-                "Deprecation",
-                "ETag",
-                "Link",
-                "Location",
-                "RateLimit",
-                "RateLimit-Policy",
-                "Retry-After",
-                "Sunset",
-                "WWW-Authenticate",
-                "X-Request-Id",
-            ],
-            max_age=600,
-        )
-    outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS, operational_paths=OPERATIONAL_PATHS)
+    api = create_api(settings)
+
+    async def is_listed(origin: str) -> bool:
+        services: ProcessServices = api.state.services
+        return await is_listed_origin(services.database, origin)
+
+    api.state.origins = origins = Origins(settings.cors_origins, is_listed)
+    outermost: ASGIApp = Edge(
+        FastRoutes(api),
+        settings,
+        body_limits=BODY_LIMITS,
+        operational_paths=OPERATIONAL_PATHS,
+        origins=origins,
+        announce_limits=make_announcer(api),
+    )
     if settings.trusted_proxies:
         # Only these proxies may report the address of the client.
         outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]
@@ -154,7 +142,7 @@ def create_api(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
     check_fired_kinds(wiring.TICKET_TIMERS)
-    install_error_handlers(app, has_cors=bool(settings.cors_origins))
+    install_error_handlers(app)
     install_docs_page(app)
     app.openapi = partial(api_document.build_openapi, app, settings)  # type: ignore[method-assign]
     return app
@@ -175,7 +163,8 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     gc.freeze()
     reading = asyncio.create_task(reader.run())
     try:
-        yield
+        with serving_metrics(settings.host, settings.metrics_port, services.gauges.refresh):
+            yield
     finally:
         try:
             if worker:

@@ -1,44 +1,313 @@
-"""Cross-origin requests."""
+"""Cross-origin requests: the responses that browsers let the pages of other origins read."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from httpx import ASGITransport, AsyncClient
 
+from app.core.web.cors import Origins
 from app.main import create_app
+from tests.browser import browser
 from tests.conftest import settings_for
-from tests.organisation_client import Desk
+from tests.http_server import running_server
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
+from tests.problems import assert_problem, read_invalid_fields
 
-ALLOWED, OTHER = "https://desk.example.com", "https://evil.example.com"
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+__all__ = ["browser"]
+
+OTHER = "https://evil.example"
+JSON = {"Content-Type": "application/json"}
 
 
-# An operation that is served without FastAPI (`FastRoutes`), another operation, and an error.
-@pytest.mark.parametrize("path", ["/tickets", "/me", "/nothing"])
-async def test_only_configured_origins_are_allowed(server: TestServer, desk: Desk, path: str) -> None:
-    app = create_app(settings_for(server, cors_origins=[ALLOWED]))
-    async with LifespanManager(app), AsyncClient(transport=ASGITransport(app=app), base_url="http://t") as http:
-        allowed = await http.get(path, headers=desk.admin.headers | {"Origin": ALLOWED})
-        other = await http.get(path, headers=desk.admin.headers | {"Origin": OTHER})
-        preflight = await http.options(
-            path,
-            headers={
-                "Origin": ALLOWED,
-                "Access-Control-Request-Method": "PATCH",
-                "Access-Control-Request-Headers": "Authorization, If-Match",
-            },
+def new_origin() -> str:
+    return f"https://{uuid4().hex}.example"
+
+
+async def allow(desk: Desk, *origins: str) -> None:
+    assert (await desk.admin.patch("/org", {"allowedOrigins": origins})).status_code == 200
+
+
+def allowed_origin(response: httpx.Response) -> str | None:
+    assert "Origin" in response.headers["vary"]
+    origin: str | None = response.headers.get("access-control-allow-origin")
+    return origin
+
+
+async def preflight(api: Api, origin: str, path: str = "/tickets") -> httpx.Response:
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization, if-match"}
+    return await api.http.options(path, headers={"Origin": origin, **asked})
+
+
+class TestSettings:
+    async def test_origins_are_stored_as_browsers_write_them(self, desk: Desk) -> None:
+        assert (await desk.admin.get("/org")).json()["allowedOrigins"] == []
+        sent = [
+            "HTTPS://Desk.Growfin.com:443",
+            "https://desk.growfin.com/",
+            "http://localhost:3000",
+            "https://[2001:DB8::0:1]",
+        ]
+        answer = await desk.admin.patch("/org", {"allowedOrigins": sent})
+        kept = ["https://desk.growfin.com", "http://localhost:3000", "https://[2001:db8::1]"]
+        assert answer.json()["allowedOrigins"] == kept
+        assert (await desk.admin.get("/org")).json()["allowedOrigins"] == kept
+
+    @pytest.mark.parametrize(
+        "origin",
+        ["*", "null", "", "desk.growfin.com", "http://desk.growfin.com", "https://x.com/app", "https://x.com?a",
+         "https://u@x.com", "https://x.com:0", "https://[::g]", "ftp://x.com", "https://*.x.com", None, 5],
+    )  # fmt: skip
+    async def test_anything_but_an_origin_is_refused(self, desk: Desk, origin: object) -> None:
+        answer = await desk.admin.patch("/org", {"allowedOrigins": [origin]})
+        assert read_invalid_fields(answer) == {"allowedOrigins.0"}
+
+    async def test_there_can_be_twenty(self, desk: Desk) -> None:
+        for count, status in ((20, 200), (21, 422)):
+            answer = await desk.admin.patch("/org", {"allowedOrigins": [new_origin() for _ in range(count)]})
+            assert answer.status_code == status
+
+
+class TestPreflights:
+    async def test_a_listed_origin_is_accepted_for_all_paths_and_any_other_is_not(self, api: Api, desk: Desk) -> None:
+        origin = new_origin()
+        assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
+        await allow(desk, origin)
+        for path in ("/tickets", "/tickets/x", "/auth/signin", "/nothing"):
+            answer = await preflight(api, origin, path)
+            assert (answer.status_code, answer.content, allowed_origin(answer)) == (204, b"", origin)
+            assert {"GET", "PATCH", "DELETE"} < set(answer.headers["access-control-allow-methods"].split(", "))
+            assert {"Authorization", "If-Match"} < set(answer.headers["access-control-allow-headers"].split(", "))
+        await allow(desk)
+        assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
+
+    @pytest.mark.parametrize(
+        "origin", ["null", "*", "x", "https://", "https://x.example/", "https://" + "x" * 300, "\x7f"]
+    )
+    async def test_a_malformed_origin_is_not_accepted(self, api: Api, origin: str) -> None:
+        assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
+
+    async def test_the_origin_of_the_front_end_needs_no_listing(self, api: Api, desk: Desk) -> None:
+        origin = new_origin()
+        await desk.admin.patch("/org", {"appUrl": f"{origin}:443/app/de"})
+        assert allowed_origin(await preflight(api, origin)) == origin
+        await desk.admin.patch("/org", {"appUrl": None})
+        assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
+
+    async def test_without_a_preflight_options_is_not_a_method(self, api: Api) -> None:
+        assert_problem(await api.http.options("/tickets"), 405, "method_not_allowed")
+
+
+class TestResponses:
+    # An operation that is served without FastAPI, another one, errors, and one for which no credential is needed.
+    @pytest.mark.parametrize("path", ["/tickets", "/me", "/tickets/x", "/nothing", "/tickets/", "/health/live"])
+    async def test_only_the_pages_of_the_callers_organisation_can_read_them(
+        self, api: Api, desk: Desk, path: str
+    ) -> None:
+        origin = new_origin()
+        await allow(desk, origin)
+        stranger = await create_desk(api, desk.database)
+        own = await api.http.get(path, headers=desk.admin.headers | {"Origin": origin})
+        assert allowed_origin(own) == origin
+        assert {"ETag", "Link", "RateLimit", "Retry-After"} < set(
+            own.headers["access-control-expose-headers"].split(", ")
         )
+        assert allowed_origin(await api.http.get(path, headers=desk.admin.headers | {"Origin": OTHER})) is None
+        of_stranger = await api.http.get(path, headers=stranger.admin.headers | {"Origin": origin})
+        is_anonymous = path in {"/nothing", "/tickets/", "/health/live"}  # no caller is identified
+        assert (allowed_origin(of_stranger) == origin) is is_anonymous
 
-    assert allowed.headers["access-control-allow-origin"] == ALLOWED
-    assert "ETag" in allowed.headers["access-control-expose-headers"]
-    assert "access-control-allow-origin" not in other.headers
-    assert preflight.status_code == 200
-    assert "PATCH" in preflight.headers["access-control-allow-methods"]
+    async def test_a_listed_page_can_read_the_errors_of_callers_without_a_credential(
+        self, api: Api, desk: Desk
+    ) -> None:
+        origin = new_origin()
+        await allow(desk, origin)
+        for page, expected in ((origin, origin), (OTHER, None)):
+            headers = JSON | {"Origin": page}
+            answers = [
+                await api.http.get("/tickets", headers=headers),
+                await api.http.post("/auth/signin", json={}, headers=headers),
+                await api.http.post("/auth/signin", content=b"{", headers=headers),
+                await api.http.post("/auth/signin", content=b"x" * 1_100_000, headers=headers),
+                await api.http.get(f"/{'x' * 9000}", headers=headers),
+            ]
+            assert [answer.status_code for answer in answers] == [401, 422, 400, 413, 414]
+            assert {allowed_origin(answer) for answer in answers} == {expected}
+
+    async def test_the_deployment_can_allow_origins_for_all_organisations(self, server: TestServer, desk: Desk) -> None:
+        origin = new_origin()
+        app = create_app(settings_for(server, cors_origins=[origin]))
+        transport = httpx.ASGITransport(app=app)
+        async with LifespanManager(app), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+            answer = await http.get("/tickets", headers=desk.admin.headers | {"Origin": origin})
+            other = await http.get("/tickets", headers=desk.admin.headers | {"Origin": OTHER})
+        assert (allowed_origin(answer), allowed_origin(other)) == (origin, None)
+
+    async def test_an_overloaded_service_lets_listed_pages_read_the_refusal(
+        self, server: TestServer, desk: Desk
+    ) -> None:
+        origin = new_origin()
+        await allow(desk, origin)
+        app = create_app(settings_for(server, max_concurrent_requests=1))
+        transport = httpx.ASGITransport(app=app)
+        async with LifespanManager(app), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+            headers = desk.admin.headers | {"Origin": origin}
+            answers = await asyncio.gather(*(http.get("/tickets", headers=headers) for _ in range(10)))
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert {allowed_origin(answer) for answer in answers} == {origin}
 
 
-async def test_no_origin_is_allowed_by_default(desk: Desk) -> None:
-    answer = await desk.api.http.get("/tickets", headers=desk.admin.headers | {"Origin": ALLOWED})
+class TestLookups:
+    async def test_an_origin_is_looked_up_once_for_concurrent_and_later_requests(self) -> None:
+        asked: list[str] = []
 
-    assert answer.status_code == 200
-    assert not [name for name in answer.headers if name.startswith("access-control")]
+        async def is_listed(origin: str) -> bool:
+            asked.append(origin)
+            await asyncio.sleep(0.01)
+            return True
+
+        origins = Origins([], is_listed)
+        assert all(await asyncio.gather(*(origins.is_listed("https://a.example") for _ in range(20))))
+        assert await origins.is_listed("https://a.example")
+        assert asked == ["https://a.example"]
+
+    async def test_strangers_cannot_start_many_lookups_at_once(self) -> None:
+        running, most = 0, 0
+
+        async def is_listed(_origin: str) -> bool:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return True
+
+        origins = Origins([], is_listed)
+        found = await asyncio.gather(*(origins.is_listed(f"https://{n}.example") for n in range(50)))
+        assert (most, sum(found)) == (4, 4)
+
+    async def test_what_was_known_counts_while_the_database_cannot_be_read(self) -> None:
+        failing = False
+
+        async def is_listed(_origin: str) -> bool:
+            if failing:
+                raise OSError
+            return True
+
+        origins = Origins([], is_listed)
+        assert await origins.is_listed("https://a.example")
+        failing = True
+        origins.forget()
+        assert await origins.is_listed("https://a.example")
+        assert not await origins.is_listed("https://b.example")
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+CALLS = """async ([api, email, password]) => {
+    const call = async (method, path, body, token) => {
+        const headers = {"Content-Type": "application/json", ...(token && {Authorization: `Bearer ${token}`})};
+        const response = await fetch(api + path, {method, headers, body: body && JSON.stringify(body)});
+        const names = ["ETag", "Link", "Location", "RateLimit", "Retry-After", "X-Request-Id"];
+        const seen = Object.fromEntries(names.map((name) => [name, response.headers.get(name)]));
+        return {status: response.status, body: await response.json(), seen};
+    };
+    try {
+        const signedIn = await call("POST", "/auth/signin", {email, password});
+        const token = signedIn.body.accessToken;
+        const opened = [];
+        for (const title of ["First", "Second"]) {
+            opened.push(await call("POST", "/tickets", {title, description: "All of it."}, token));
+        }
+        const list = await call("GET", "/tickets?limit=1", undefined, token);
+        const refusals = [];
+        for (let attempt = 0; attempt < 3; attempt++) {
+            refusals.push(await call("POST", "/auth/signin", {email, password: "wrong"}));
+        }
+        return {signedIn, opened, list, refused: refusals[2]};
+    } catch (error) {
+        return {error: String(error)};
+    }
+}"""
+
+
+class Page(BaseHTTPRequestHandler):
+    """An empty page."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Desk</title>")
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def page_port() -> Iterator[int]:
+    """Serve the page; yield the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as pages:
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        yield pages.server_address[1]
+        pages.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def address(server: TestServer) -> AsyncIterator[str]:
+    """Serve the API; yield the address."""
+    running = running_server(settings_for(server, sign_in_failure_limit="2/5 minutes"))
+    yield await asyncio.to_thread(running.__enter__)
+    await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+async def call_from(browser: Browser, origin: str, address: str, email: str) -> dict[str, Any]:
+    page = await browser.new_page()
+    try:
+        await page.goto(origin)
+        result: dict[str, Any] = await page.evaluate(CALLS, [address, email, PASSWORD])
+    finally:
+        await page.close()
+    return result
+
+
+async def test_a_page_of_an_allowed_origin_works_with_the_api_in_a_browser(
+    browser: Browser, address: str, page_port: int
+) -> None:
+    origin, domain = f"http://localhost:{page_port}", f"{uuid4().hex}.example"
+    async with httpx.AsyncClient(base_url=address) as http:
+        secret = (await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain})).json()["secret"]
+        user = {"firstName": "Ada", "email": f"ada@{domain}", "password": PASSWORD}
+        await http.post("/auth/admin/signup", json={**user, "secret": secret})
+        token = (await http.post("/auth/signin", json={"email": user["email"], "password": PASSWORD})).json()["jwt"]
+        headers = {"Authorization": f"Bearer {token}"}
+        await http.patch("/org", json={"allowedOrigins": [origin]}, headers=headers)
+
+    unlisted = await call_from(browser, f"http://127.0.0.1:{page_port}", address, user["email"])
+    listed = await call_from(browser, origin, address, user["email"])
+
+    assert unlisted == {"error": "TypeError: Failed to fetch"}
+    assert listed["signedIn"]["status"] == 200
+    assert listed["signedIn"]["seen"]["RateLimit"]
+    assert [one["status"] for one in listed["opened"]] == [201, 201]
+    ticket = listed["opened"][1]
+    assert (ticket["seen"]["ETag"], ticket["seen"]["Location"]) == ('"1"', f"/tickets/{ticket['body']['id']}")
+    assert ticket["seen"]["X-Request-Id"]
+    assert [one["title"] for one in listed["list"]["body"]["items"]] == ["Second"]
+    assert 'rel="next"' in listed["list"]["seen"]["Link"]
+    assert listed["refused"]["status"] == 429
+    assert int(listed["refused"]["seen"]["Retry-After"]) > 0
+    assert "r=0" in listed["refused"]["seen"]["RateLimit"]

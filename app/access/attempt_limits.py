@@ -15,9 +15,11 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
+from app.access.callers import Caller, UserCaller
 from app.core.config import Settings
 from app.core.errors import TooMany
 from app.core.web.limiter import Limiter, get_network
@@ -33,6 +35,20 @@ INVITATION_LIMIT_PER_EMAIL = "10/hour"
 INVITATION_LIMIT_PER_ORGANISATION = "1000/hour"
 # Per user: decoding the largest picture takes a second of CPU.
 PICTURE_UPLOAD_LIMIT = "20/hour"
+
+
+class Limit(StrEnum):
+    """The limit that an operation announces before a request has been counted. Clients see these names."""
+
+    ORGANISATION_SIGN_UP = "org-sign-up"
+    SIGN_UP = "sign-up"
+    SIGN_IN = "sign-in"
+    LINKS = "recovery"
+    SOCIAL = "social"
+    SECOND_FACTOR = "second-factor"
+    PICTURE = "picture"
+    INVITATIONS = "invitations"
+
 
 # The exceptions that are raised if the guess was wrong.
 Failure = type[Exception] | tuple[type[Exception], ...]
@@ -65,6 +81,28 @@ class Attempts:
         self._limiter = limiter
         self._settings = settings
 
+    async def announce(self, limit: Limit, address: str | None, caller: Caller | None) -> None:
+        """Announce the limit of an operation without counting an attempt.
+
+        Args:
+            caller: `None` if it is unknown. Then a limit that counts per user or organisation is unused.
+        """
+        rates = {
+            Limit.ORGANISATION_SIGN_UP: self._settings.sign_up_limit,
+            Limit.SIGN_UP: self._settings.sign_up_limit,
+            Limit.SECOND_FACTOR: self._settings.second_factor_limit,
+            Limit.PICTURE: PICTURE_UPLOAD_LIMIT,
+            Limit.INVITATIONS: INVITATION_LIMIT_PER_ORGANISATION,
+        }
+        match limit:
+            case Limit.SECOND_FACTOR | Limit.PICTURE:
+                counted_for = str(caller.user.id) if isinstance(caller, UserCaller) else "unknown"
+            case Limit.INVITATIONS:
+                counted_for = str(caller.org_id) if caller else "unknown"
+            case _:
+                counted_for = get_network(address)
+        await self._limiter.announce(rates.get(limit, self._settings.sign_in_limit), limit, counted_for)
+
     async def count_sign_up(self, address: str | None, org_id: UUID | None = None) -> None:
         """Count a sign-up.
 
@@ -75,7 +113,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(self._settings.sign_up_limit, "sign-up", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_up_limit, Limit.SIGN_UP, get_network(address))
         if org_id is not None:
             await self._limiter.count_or_refuse(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
@@ -85,7 +123,9 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(self._settings.sign_up_limit, "org-sign-up", get_network(address))
+        await self._limiter.count_or_refuse(
+            self._settings.sign_up_limit, Limit.ORGANISATION_SIGN_UP, get_network(address)
+        )
 
     def counting_sign_in(
         self, email: str, domain: str | None, address: str | None, *, failure: Failure
@@ -114,7 +154,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        counted = (self._settings.second_factor_limit, "second-factor", str(user_id))
+        counted = (self._settings.second_factor_limit, Limit.SECOND_FACTOR, str(user_id))
         await self._limiter.count_or_refuse(*counted)
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
             yield
@@ -125,7 +165,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "recovery", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, Limit.LINKS, get_network(address))
 
     async def count_social_sign_in(self, address: str | None) -> None:
         """Count a step of a social sign-in.
@@ -133,7 +173,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "social", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, Limit.SOCIAL, get_network(address))
 
     async def count_invitation(self, org_id: UUID, email: str) -> None:
         """Count an invitation that an organisation sends to an e-mail address.
@@ -143,7 +183,7 @@ class Attempts:
         """
         key = ("invitation", str(org_id), _account_key(email, None))
         await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_EMAIL, *key)
-        await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_ORGANISATION, "invitations", str(org_id))
+        await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_ORGANISATION, Limit.INVITATIONS, str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:
         """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.
@@ -159,7 +199,7 @@ class Attempts:
         Counts per account, so that requests in one organisation do not use up the limit in another.
         """
         try:
-            await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id))
+            await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id), announced=False)
         except TooMany:
             return False
         return True
@@ -170,7 +210,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(PICTURE_UPLOAD_LIMIT, "picture", str(user_id))
+        await self._limiter.count_or_refuse(PICTURE_UPLOAD_LIMIT, Limit.PICTURE, str(user_id))
 
     @asynccontextmanager
     async def _counting_password(self, account: str, network: str, failure: Failure) -> AsyncIterator[Attempt]:
@@ -186,7 +226,7 @@ class Attempts:
                 await self._limiter.count(self._settings.account_failure_limit, "account", account)
 
     async def _begin(self, account: str, network: str) -> Attempt:
-        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "sign-in", network)
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, Limit.SIGN_IN, network)
         restricted = await self._limiter.is_used_up(
             self._settings.account_failure_limit, "account", account
         ) and not await self._limiter.is_known_network(account, network)

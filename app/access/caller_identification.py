@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 
 from app.access.callers import ProductCaller, UserCaller
 from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyMismatch
 from app.access.services import get_services
 from app.access.tenant import Tenant
+from app.core.errors import BadInput, MalformedBody
+from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
 
@@ -24,16 +28,21 @@ async def read_secret(request: Request, *, from_body: bool) -> str | None:
     in_header = request.headers.get(SECRET_HEADER)
     if not from_body:
         return in_header
-    try:
-        body = await request.json()
-    except ValueError:  # not JSON: if the header has a valid secret key, the validation of the body reports this
-        body = None
+    body = await read_json(request)
     in_body = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(in_body, str):
         return in_header
     if in_header and in_header != in_body:
         raise SecretKeyMismatch
     return in_body
+
+
+async def read_json(request: Request) -> Any:
+    """Return the JSON value of the body; `None` if it is not JSON, which the validation of the body reports."""
+    try:
+        return await request.json() if await request.body() else None
+    except (ValueError, MalformedBody, BadInput):
+        return None
 
 
 async def identify_product(request: Request, secret: str) -> ProductCaller:
@@ -43,7 +52,7 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
         InvalidSecretKey
     """
     tenant = await get_services(request).credential_cache.resolve_secret_key(secret)
-    _note_for_log(request, tenant)
+    _note_tenant(request, tenant)
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
@@ -61,18 +70,20 @@ async def identify_user(request: Request, secret: str | None, how_to_send: str) 
     """
     cache = get_services(request).credential_cache
     if "authorization" not in request.headers and secret is not None:
-        _note_for_log(request, await cache.resolve_secret_key(secret))
+        _note_tenant(request, await cache.resolve_secret_key(secret))
         raise AccessTokenRequired
     token = _bearer_token(request)
     if token is None:
         raise MissingCredential(how_to_send)
     tenant, user = await cache.resolve_access_token(token)
-    _note_for_log(request, tenant)
+    _note_tenant(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())
 
 
-def _note_for_log(request: Request, tenant: Tenant) -> None:
+def _note_tenant(request: Request, tenant: Tenant) -> None:
+    """Note the organisation for the log, and its rule for browsers of other origins."""
     request.state.org_id = tenant.id
+    setattr(request.state, ALLOWS_ORIGIN, tenant.allows_origin)
 
 
 def _bearer_token(request: Request) -> str | None:

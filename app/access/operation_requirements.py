@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import Field
 
-from app.access.caller_identification import identify_product, identify_user, read_secret
+from app.access.caller_identification import identify_product, identify_user, read_json, read_secret
 from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
 from app.access.errors import (
     AccessTokenRequired,
@@ -22,7 +22,7 @@ from app.access.errors import (
     SecretKeyRequired,
 )
 from app.access.user_permissions import Action, Resource, RoleKind, permission
-from app.core.errors import TesseraError
+from app.core.errors import Forbidden, TesseraError, Unauthenticated
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
 from app.core.web.endpoint_signatures import Endpoint
@@ -168,6 +168,37 @@ class Requirement:
         return tuple(found)
 
 
+class RefreshTokenRequirement(Requirement):
+    """Require a signed-in user, or a refresh token in the body, which the operation checks itself."""
+
+    def __init__(self) -> None:
+        super().__init__(before_second_factor=True)
+
+    async def _identify(self, request: Request) -> Caller | None:  # type: ignore[override]
+        has_refresh_token = isinstance(body := await read_json(request), dict) and "refreshToken" in body
+        try:
+            return await super()._identify(request)
+        except (Unauthenticated, Forbidden):
+            if has_refresh_token:
+                return None
+            raise
+
+    @property
+    def caller_type(self) -> object:
+        """The type of the callers who fulfil it."""
+        return UserCaller | None
+
+    @property
+    def description(self) -> str:
+        """The required caller, in sentences."""
+        return "Requires a signed-in user, or a refresh token in the body."
+
+    @property
+    def credentials(self) -> list[dict[str, list[str]]]:
+        """OpenAPI's `security`: the access token is optional, since OpenAPI cannot describe a token in the body."""
+        return [*super().credentials, {}]
+
+
 def requires(
     resource: Resource,
     action: Action,
@@ -188,8 +219,16 @@ def requires(
 CurrentUser = Annotated[UserCaller, Depends(Requirement())]
 # The same, including users who have yet to set up a mandatory second factor.
 CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True))]
+# The same, or `None`: then the body must have the refresh token of a session.
+CurrentUserOrNone = Annotated[UserCaller | None, Depends(RefreshTokenRequirement())]
 # A product of the organisation, by the secret key in the header or in the body.
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
+
+
+def find_identified_caller(request: Request) -> Caller | None:
+    """Return the caller of a request; `None` if it was not identified."""
+    cached: tuple[Requirement, Caller | None] | None = request.scope.get(_CALLER)
+    return cached[1] if cached else None
 
 
 def get_requirement(endpoint: Endpoint) -> Requirement:

@@ -17,6 +17,7 @@ from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.subscriptions import Subscribers
 from app.core.outbox.timers import Handlers
+from app.core.web.cors import Origins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,13 @@ class Services:
     attempts: Attempts
     ticket_timers: Handlers
     subscribers: Subscribers
+
+
+def get_origins(request: Request) -> Origins:
+    """Return the origins whose browsers may read responses, as this process knows them."""
+    origins = request.app.state.origins
+    assert isinstance(origins, Origins)
+    return origins
 
 
 S = TypeVar("S", bound=Services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,6 +24,12 @@ class Tenant:
     support_email: str | None
     app_url: str | None = None
     require_2fa: bool = False
+    app_origin: str | None = None
+    allowed_origins: Sequence[str] = ()
+
+    def allows_origin(self, origin: str) -> bool:
+        """Return whether browsers of this origin may read responses to the organisation's callers."""
+        return origin == self.app_origin or origin in self.allowed_origins
 
     def now(self) -> datetime:
         """Return the organisation's time."""

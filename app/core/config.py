@@ -115,6 +115,7 @@ class Settings(BaseSettings):
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
     delivered_retention_days: int = Field(90, ge=1, le=3650)
+    metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
 
     @field_validator("trusted_proxies", "cors_origins", mode="before")

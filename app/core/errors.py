@@ -90,6 +90,21 @@ class BadInput(TesseraError):
         return cls(message if cls.title != BadInput.title else None, errors=[fault])
 
 
+class MalformedBody(TesseraError):
+    """The body is not JSON in UTF-8, or an object in it has two members of the same name."""
+
+    code = "malformed_body"
+    title = "The body is not valid JSON. Correct it, and send the request again."
+
+
+class UnsupportedMediaType(TesseraError):
+    """The operation does not accept bodies of this `Content-Type`."""
+
+    code = "unsupported_media_type"
+    title = "The body has a media type that is not accepted here. Send it as `Content-Type: application/json`."
+    advice = "`detail` names the media type to send."
+
+
 class Unauthenticated(TesseraError):
     """The request has no valid credential. Subclasses say which one."""
 
@@ -129,18 +144,15 @@ class TooMany(TesseraError):
 
     Args:
         retry_after: seconds until the next attempt is allowed.
-        window: seconds.
     """
 
     code = "rate_limited"
     title = "Too many attempts. Wait before the next one."
     advice = "Wait for the seconds that `Retry-After` names, then try again."
 
-    def __init__(self, retry_after: int, *, limit: int, window: int) -> None:
+    def __init__(self, retry_after: int) -> None:
         super().__init__(f"Too many attempts. Try again in {retry_after} s.")
         self.retry_after = retry_after
-        self.limit = limit
-        self.window = window
 
 
 class Unavailable(TesseraError):

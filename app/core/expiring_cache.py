@@ -33,3 +33,7 @@ class ExpiringCache(Generic[V]):
         # The first entries are the oldest.
         while len(self._entries) > self._size or next(iter(self._entries.values()))[0] < now:
             self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._entries.clear()

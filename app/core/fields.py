@@ -39,6 +39,8 @@ SUPPORTED_YEARS = range(1970, 9001)
 # Files in an operating system's zone folder that are not zones of the IANA database.
 NON_IANA_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# In a query, an unencoded + is a space.
+_PLUS_AS_SPACE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})? \d\d:\d\d", re.ASCII)
 EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"  # in the documentation
 
 # Company networks use names such as `.local` and `.test` as mail domains.
@@ -85,10 +87,15 @@ _ANY_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
+def describe_forbidden_character(found: re.Match[str], name: str = "control character") -> str:
+    """Name the character that was found in a text, and its position."""
+    name = "lone surrogate" if "\ud800" <= found[0] <= "\udfff" else name
+    return f"The {name} U+{ord(found[0]):04X} at position {found.start() + 1} is not allowed: remove it."
+
+
 def _refuse(characters: re.Pattern[str], text: str, name: str) -> None:
     if found := characters.search(text):
-        name = "lone surrogate" if "\ud800" <= found[0] <= "\udfff" else name
-        raise ValueError(f"The {name} U+{ord(found[0]):04X} at position {found.start() + 1} is not allowed: remove it.")
+        raise ValueError(describe_forbidden_character(found, name))
 
 
 def refuse_control_characters(value: str) -> str:
@@ -151,6 +158,13 @@ Name = Annotated[
     BeforeValidator(clean_line),
     AfterValidator(_require_visible),
 ]
+# May be empty.
+OptionalName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=100),
+    BeforeValidator(clean_line),
+    AfterValidator(lambda value: value and _require_visible(value)),
+]
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), BeforeValidator(clean_line)
 ]
@@ -159,6 +173,9 @@ LongText = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH),
     BeforeValidator(_clean_text),
 ]
+
+
+_NOT_AN_EMAIL = "This is not an e-mail address, such as mia@customer.example."
 
 
 @lru_cache(maxsize=10_000)  # the check is slow, and the same few addresses recur
@@ -171,14 +188,43 @@ def normalise_email(value: str) -> str:
     try:
         # Only sending mail shows whether the domain exists. Domains of a local network are accepted.
         checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as error:
-        raise ValueError(f"This is not an e-mail address: {error}") from None
+    except EmailNotValidError:
+        raise ValueError(_NOT_AN_EMAIL) from None
     if checked.domain.rpartition(".")[2].isdigit():
         raise ValueError("This is not an e-mail address: the part after the @ is not a domain.")
     normalised = checked.normalized.lower()
     if len(normalised) > MAX_EMAIL_LENGTH:
         raise ValueError("This e-mail address is too long.")
     return normalised
+
+
+# A local part of the characters of RFC 5322's atoms and of dots, which may be quoted.
+_DOTTED_LOCAL_PART = re.compile(r"""("?)(?P<bare>[a-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64})\1""", re.IGNORECASE | re.ASCII)
+
+
+def has_odd_dots(local_part: str) -> bool:
+    """Return whether a local part has dots at an end or in a row, so that mail servers expect it in quotes."""
+    return f".{local_part}.".count("..") > 0
+
+
+@lru_cache(maxsize=10_000)
+def normalise_requester_email(value: str) -> str:
+    """Check an e-mail address of a requester, whose local part may have dots where RFC 5322 requires quotes.
+
+    Japanese phone companies gave such addresses to their customers. Quotes are not part of what is stored.
+
+    Raises:
+        ValueError: it is not a valid address.
+    """
+    local, _, domain = value.rpartition("@")
+    dotted = _DOTTED_LOCAL_PART.fullmatch(local)
+    if dotted is None:
+        return normalise_email(value)
+    bare = dotted["bare"].lower()
+    if not has_odd_dots(bare):
+        return normalise_email(f"{bare}@{domain}")
+    _, _, normalised_domain = normalise_email(f"x@{domain}").rpartition("@")
+    return f"{bare}@{normalised_domain}"
 
 
 def is_deliverable(email: str) -> bool:
@@ -202,6 +248,15 @@ Email = Annotated[
     StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
     BeforeValidator(clean_line),
     AfterValidator(normalise_email),
+    AfterValidator(refuse_reserved_email),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
+]
+# Of a requester, to whom mail is sent. Accounts need an address that every mail server takes.
+RequesterEmail = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
+    BeforeValidator(clean_line),
+    AfterValidator(normalise_requester_email),
     AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
@@ -262,6 +317,8 @@ def to_rfc3339(value: datetime) -> str:
 
 def _check_rfc3339(value: object) -> object:
     if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        if _PLUS_AS_SPACE.fullmatch(value):
+            raise ValueError("The + of the time zone offset arrived as a space: encode it as %2B.")
         raise ValueError("This is not a time such as 2026-03-02T09:30:00Z (RFC 3339).")
     return value
 

@@ -16,7 +16,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from app.core.fields import normalise_domain, normalise_email
+from app.core.fields import has_odd_dots, normalise_domain, normalise_requester_email
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -88,8 +88,9 @@ def parse_mailbox(text: str) -> Mailbox:
 
 
 def _normalise_address(text: str) -> str:
-    local, _, domain = normalise_email(text).rpartition("@")
-    return f"{local}@{normalise_domain(domain)}"
+    local, _, domain = normalise_requester_email(text).rpartition("@")
+    written = f'"{local}"' if has_odd_dots(local) else local
+    return f"{written}@{normalise_domain(domain)}"
 
 
 def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:

@@ -54,7 +54,7 @@ async def mail_reply_to_requester(
             requesters[ticket.requester_id].user_id,
             message=response.message,
             author_id=author.id,
-            author=f"{author.first_name} {author.last_name}",
+            author=author.full_name,
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import DBAPIError
 
 from app.access.callers import UserCaller
@@ -18,11 +16,12 @@ from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.database.pool import NotMigrated
 from app.core.database.revisions import is_supported
-from app.core.errors import Unavailable
+from app.core.errors import NotFound, Unavailable
 from app.core.outbox import timers
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.operations import queries
+from app.operations.metrics_server import render_metrics
 from app.operations.schemas import Health, JobsOverview, PendingWork, ScheduledJob
 from app.operations.services import OperationsServices
 
@@ -69,7 +68,7 @@ async def is_ready(request: Request) -> Health:
     summary="Read the metrics for Prometheus",
     response_class=Response,
     responses={
-        **responses(),
+        **responses(NotFound),
         200: {
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "tessera_timers_overdue 0.0\n"}},
             "description": "The text format.",
@@ -79,14 +78,14 @@ async def is_ready(request: Request) -> Health:
 async def get_metrics(request: Request) -> Response:
     """Return requests, latencies, the connection pool and the backlog. No label has an organisation's data.
 
-    Do not expose it to the internet.
+    Do not expose it to the internet. With the setting `METRICS_PORT`, the metrics are on that port only, and this is a
+    404.
     """
-    await get_services(request, OperationsServices).gauges.refresh()
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    services = get_services(request, OperationsServices)
+    if services.settings.metrics_port is not None:
+        raise NotFound
+    await services.gauges.refresh()
+    return Response(render_metrics(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(

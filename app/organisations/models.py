@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app.core.database.base import DIRECTORY_TABLE, Base, TextEnum, one_of
 
@@ -22,7 +23,8 @@ class OrganisationStatus(StrEnum):
 class Organisation(Base):
     """A tenant. `clock_offset` is zero except in a sandbox.
 
-    Links in mails lead to `app_url`, or else to Tessera's own pages.
+    Links in mails lead to `app_url`, or else to Tessera's own pages. Browsers of its origin (`app_origin`) and of
+    `allowed_origins` may read responses.
     """
 
     __tablename__ = "organisations"
@@ -37,15 +39,24 @@ class Organisation(Base):
     timezone: Mapped[str]
     support_email: Mapped[str | None]
     app_url: Mapped[str | None]
+    app_origin: Mapped[str | None]
+    allowed_origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     require_2fa: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[datetime]
 
     __table_args__ = (
         UniqueConstraint("domain"),
         one_of("status", tuple(OrganisationStatus)),
+        Index("ix_organisations_app_origin", "app_origin"),
+        Index("ix_organisations_allowed_origins", "allowed_origins", postgresql_using="gin"),
         CheckConstraint("sandbox OR clock_offset = interval '0'", name="clock_of_a_sandbox"),
         DIRECTORY_TABLE,
     )
+
+    @validates("app_url")
+    def _set_app_origin(self, _name: str, app_url: str | None) -> str | None:
+        self.app_origin = app_url and "/".join(app_url.split("/")[:3])
+        return app_url
 
 
 class SecretKey(Base):

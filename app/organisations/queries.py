@@ -12,7 +12,7 @@ from app.core.database.pool import Database
 from app.core.errors import NotFound
 from app.organisations.errors import OrganisationNotFound
 from app.organisations.models import Organisation, OrganisationStatus
-from app.organisations.statements import FIND_BY_SECRET_HASH, TENANT_FIELDS
+from app.organisations.statements import FIND_BY_SECRET_HASH, IS_LISTED_ORIGIN, TENANT_FIELDS
 
 
 async def get_tenant(db: AsyncSession, org_id: UUID) -> Tenant:
@@ -66,6 +66,11 @@ async def find_by_secret_hash(database: Database, secret_hash: bytes) -> Tenant 
     """Return the active organisation whose secret key has this hash and is not revoked."""
     row = await database.fetch_row(FIND_BY_SECRET_HASH, secret_hash)
     return Tenant(**row) if row else None
+
+
+async def is_listed_origin(database: Database, origin: str) -> bool:
+    """Return whether any active organisation allows browsers of an origin."""
+    return await database.fetch_row(IS_LISTED_ORIGIN, origin) is not None
 
 
 def as_tenant(organisation: Organisation) -> Tenant:

@@ -7,9 +7,11 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from app.access.attempt_limits import Limit
 from app.access.callers import Caller, UserCaller
+from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
-from app.access.services import get_services
+from app.access.services import get_origins, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.core.errors import TooMany
@@ -48,6 +50,7 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
     status_code=201,
     responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}, location="/org"),
 )
+@limited(Limit.ORGANISATION_SIGN_UP)
 async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
     """Create an organisation and its secret key, which your product posts tickets with.
 
@@ -95,11 +98,15 @@ async def get_organisation(caller: Reader, db: Db) -> Organisation:
 async def change_organisation(body: OrganisationUpdate, caller: Editor, request: Request) -> Organisation:
     """Change any of the settings. `autoCloseDays` applies to replies from now on.
 
+    `allowedOrigins` are the origins of your front ends: browsers let their pages call this API (CORS). The origin of
+    `appUrl` is always allowed. A change takes effect within seconds; browsers remember a permission for ten minutes.
+
     With `require2fa`, requests of admins and engineers without a second factor are refused with 403
     `second_factor_required` until they set one up: see `POST /auth/2fa/setup`.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.changes())
+    get_origins(request).invalidate()
     return Organisation.of(row, caller.now)
 
 

@@ -40,6 +40,8 @@ from app.organisations.service import OrganisationChanges
 
 MAX_ADVANCE = timedelta(days=400)
 MAX_URL_LENGTH = 200
+MAX_ORIGINS = 20
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 # Scheme, host, port and path. A path and a token are appended to the URL, so it has no user, query and fragment.
 _URL = re.compile(
@@ -60,10 +62,16 @@ def normalise_url(value: str) -> str:
         raise ValueError("This is not a URL such as https://desk.growfin.com/app, without a query and a fragment.")
     scheme, host = found["scheme"].lower(), found["host"].lower()
     if host.startswith("["):
-        ipaddress.IPv6Address(host[1:-1])
-    if int((found["port"] or ":443")[1:]) not in range(1, 65_536):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        except ValueError:
+            raise ValueError("The part in brackets is not an IPv6 address.") from None
+    port = int((found["port"] or f":{_DEFAULT_PORTS[scheme]}")[1:])
+    if port not in range(1, 65_536):
         raise ValueError("The port must be between 1 and 65535.")
-    normalised = f"{scheme}://{host}{found['port'] or ''}{found['path'].rstrip('/')}"
+    # As browsers write it: without the default port.
+    written_port = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
+    normalised = f"{scheme}://{host}{written_port}{found['path'].rstrip('/')}"
     if not is_safe_url(normalised):
         raise ValueError("The URL must begin with https://, except for this machine itself.")
     return normalised
@@ -76,6 +84,31 @@ AppUrl = Annotated[
     AfterValidator(normalise_url),
 ]
 
+
+def normalise_origin(value: str) -> str:
+    """Return an origin as browsers write it.
+
+    Raises:
+        ValueError: it is not an http or https origin, or another machine's without encryption.
+    """
+    try:
+        url = normalise_url(value)
+    except ValueError:
+        url = ""
+    if not url or url.count("/") > len("//"):
+        raise ValueError("This is not an origin such as https://desk.growfin.com, without a path.")
+    return url
+
+
+Origin = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URL_LENGTH),
+    BeforeValidator(clean_line),
+    AfterValidator(normalise_origin),
+]
+AllowedOrigins = Annotated[
+    list[Origin], Field(max_length=MAX_ORIGINS), AfterValidator(lambda origins: list(dict.fromkeys(origins)))
+]
 
 _ID = Field(description="The organisation's id.", examples=[EXAMPLE_ID])
 _NAME = Field(description="The organisation's name.", examples=["Growfin"])
@@ -93,6 +126,10 @@ _SUPPORT_EMAIL = Field(
 _APP_URL = Field(
     description="The URL of your own front end, which links in mails lead to; null for Tessera's own pages.",
     examples=["https://desk.growfin.com"],
+)
+_ALLOWED_ORIGINS = Field(
+    description="The origins of front ends whose pages may call this API in a browser, besides that of `appUrl`.",
+    examples=[["https://desk.growfin.com"]],
 )
 _REQUIRE_2FA = Field(
     alias="require2fa",
@@ -145,6 +182,7 @@ class Organisation(ResponseModel):
     timezone: Annotated[str, _TIMEZONE]
     support_email: Annotated[str | None, _SUPPORT_EMAIL]
     app_url: Annotated[str | None, _APP_URL]
+    allowed_origins: Annotated[list[str], _ALLOWED_ORIGINS]
     require_2fa: Annotated[bool, _REQUIRE_2FA]
     created_at: CreatedAt
 
@@ -165,6 +203,7 @@ class Organisation(ResponseModel):
             timezone=row.timezone,
             support_email=row.support_email,
             app_url=row.app_url,
+            allowed_origins=row.allowed_origins,
             require_2fa=row.require_2fa,
             created_at=row.created_at,
         )
@@ -178,6 +217,7 @@ class OrganisationUpdate(RequestModel):
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
+    allowed_origins: Annotated[AllowedOrigins | MISSING, _ALLOWED_ORIGINS] = MISSING
     require_2fa: Annotated[StrictBool | MISSING, _REQUIRE_2FA] = MISSING
 
     def changes(self) -> OrganisationChanges:
@@ -188,6 +228,7 @@ class OrganisationUpdate(RequestModel):
             timezone=self.timezone,
             support_email=self.support_email,
             app_url=self.app_url,
+            allowed_origins=self.allowed_origins,
             require_2fa=self.require_2fa,
         )
 

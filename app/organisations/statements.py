@@ -11,6 +11,12 @@ from app.organisations.models import OrganisationStatus
 TENANT_FIELDS = tuple(field.name for field in fields(Tenant))
 TENANT_COLUMNS = ", ".join(f"o.{name}" for name in TENANT_FIELDS)
 
+# For an origin ($1): whether any organisation allows its browsers.
+IS_LISTED_ORIGIN = f"""
+    SELECT 1 FROM organisations
+    WHERE (app_origin = $1 OR allowed_origins @> ARRAY[$1]) AND status = '{OrganisationStatus.ACTIVE}' LIMIT 1
+"""  # noqa: S608 - constants
+
 # For the hash of a secret key ($1).
 FIND_BY_SECRET_HASH = f"""
     SELECT {TENANT_COLUMNS} FROM secret_keys AS k JOIN organisations AS o ON o.id = k.org_id

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.database.filters import ConditionOperator, Filters, HasWords
-from app.core.fields import Email, Name, OptionalParameter
+from app.core.fields import Name, OptionalParameter, RequesterEmail
 from app.requesters.fields import ExternalId
 from app.requesters.models import Requester, RequesterWord
 from app.requesters.rules import normalise_words
@@ -45,7 +45,7 @@ class RequesterFilters(Filters):
     """Select requesters. A repeated filter matches any of its values."""
 
     email: Annotated[
-        list[Email],
+        list[RequesterEmail],
         IsFoundBy(Requester.email, Requester.owns_email),
         Field(max_length=MAX_VALUES, description="E-mail addresses."),
     ] = []

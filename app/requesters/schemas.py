@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from app.core.fields import EXAMPLE_ID, CreatedAt, Email, Locale, Name, RequestModel, ResponseModel
+from app.core.fields import EXAMPLE_ID, CreatedAt, Locale, Name, RequesterEmail, RequestModel, ResponseModel
 from app.core.web.paging import CountedPage, CountedPageQuery
 from app.requesters import models
 from app.requesters.changes import RequesterChanges
@@ -52,7 +52,7 @@ class RequesterCreate(RequestModel):
     """A person that tickets are opened for."""
 
     email: Annotated[
-        Email,
+        RequesterEmail,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
     name: Annotated[Name | MISSING, _NAME] = MISSING
@@ -76,7 +76,7 @@ class RequesterUpdate(RequestModel):
     """Changes to a requester. Fields that are not sent stay as they are."""
 
     email: Annotated[
-        Email | MISSING,
+        RequesterEmail | MISSING,
         Field(
             description="The new e-mail address. Not for a requester with an account: the account's address is theirs.",
             examples=["mia@customer.example"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from app.core.errors import BadInput, Conflict, NotFound
 
+REQUESTER_REQUIRED = "This is required."  # of a product
+
 
 class TicketNotFound(NotFound):
     """Your organisation has no ticket with this id, or you may not see it."""

@@ -11,13 +11,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, UserCaller
+from app.access.tenant import Tenant
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant, lock_organisation
 from app.requesters.queries import select_requester_ids
 from app.tickets.errors import TicketNotFound
 from app.tickets.models import Ticket
+from app.tickets.references import TicketReference, reference_prefix
 from app.tickets.rows import TicketRow
-from app.tickets.statements import READ, READ_OWN
+from app.tickets.statements import FIND_BY_NUMBER, READ, READ_OWN
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -64,6 +66,20 @@ async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, account_i
     if ticket is None:
         raise TicketNotFound
     return ticket
+
+
+async def find_by_reference(driver: Driver, tenant: Tenant, reference: TicketReference) -> UUID:
+    """Return the id of the organisation's ticket with this reference.
+
+    Raises:
+        TicketNotFound
+    """
+    found = None
+    if reference.prefix == reference_prefix(tenant.domain):
+        found = await driver.fetchval(FIND_BY_NUMBER, tenant.id, reference.number)
+    if found is None:
+        raise TicketNotFound
+    return cast("UUID", found)
 
 
 async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, account_id: UUID | None = None) -> TicketRow:

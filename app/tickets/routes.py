@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.callers import Caller, UserCaller
+from app.access.callers import UserCaller
 from app.access.errors import NotForCustomers
 from app.access.operation_requirements import requires
 from app.access.services import get_services
@@ -37,12 +38,14 @@ from app.tickets.http import (
     IfMatch,
     TicketEditor,
     TicketId,
+    TicketOpener,
+    TicketPath,
     TicketReader,
     json_response,
     read_changed,
     ticket_response,
 )
-from app.tickets.queries import read_ticket, requester_scope
+from app.tickets.queries import find_by_reference, read_ticket, requester_scope
 from app.tickets.representation import represent_ticket
 from app.tickets.schemas import Ticket, TicketCreate, TicketStatusUpdate, TicketUpdate
 
@@ -50,7 +53,6 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 # Without FastAPI's resolution of dependencies: see `fast_routes.py`.
 fast_router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
-Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
 Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
 
 
@@ -62,7 +64,7 @@ Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, custome
     response_model=Ticket,
     responses=responses(ExternalIdTaken, body=True, ok={201: ("Location", "ETag")}, location=EXAMPLE_PATH),
 )
-async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
+async def open_ticket(body: TicketCreate, caller: TicketOpener, request: Request) -> Response:
     """Open a ticket for one of your users with the secret key, or for yourself as a signed-in user.
 
     It is assigned in turn to an available engineer, or to an available admin if there is no engineer. Without either it
@@ -92,12 +94,13 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     responses=responses(TicketNotFound, ok=ETAG, example_overrides={200: RESPONDED}, version=2) | {304: NOT_MODIFIED},
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
-async def get_ticket(ticket_id: TicketId, caller: TicketReader, request: Request) -> Response:
+async def get_ticket(key: TicketPath, caller: TicketReader, request: Request) -> Response:
     """Get a ticket, its assignee, and all comments on it, oldest first. Customers get their own tickets.
 
     Users without the permission `comments:view` get no comments.
     """
     async with get_services(request).database.driver(caller.org_id) as driver:
+        ticket_id = key if isinstance(key, UUID) else await find_by_reference(driver, caller.tenant, key)
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})

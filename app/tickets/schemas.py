@@ -13,8 +13,8 @@ from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
     CreatedAt,
-    Email,
     LongText,
+    RequesterEmail,
     RequestModel,
     ResponseModel,
     Title,
@@ -69,7 +69,7 @@ class TicketCreate(RequestModel):
         ),
     ] = MISSING
     added_by: Annotated[
-        Email | MISSING,
+        RequesterEmail | MISSING,
         same_as("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,

@@ -18,7 +18,7 @@ from app.requesters.service import RequesterDetails
 from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.service import assign
 from app.tickets.changes import CUSTOMER_FIELDS, TicketChanges
-from app.tickets.errors import AssigneeNotEligible, OrgMismatch
+from app.tickets.errors import REQUESTER_REQUIRED, AssigneeNotEligible, OrgMismatch
 from app.tickets.events import TicketUpdated
 from app.tickets.models import TicketPriority
 from app.tickets.opening import Opening, insert_ticket
@@ -76,7 +76,7 @@ def _requester_user_id(caller: Caller, requester: RequesterDetails | None) -> UU
     match caller:
         case ProductCaller():
             if requester is None:
-                raise BadInput.of_field("requester", "This is required.")
+                raise BadInput.of_field("requester", REQUESTER_REQUIRED)
             return None
         case UserCaller(user=user):
             if requester is None or (requester.email == user.email and requester.is_only_email):

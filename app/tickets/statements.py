@@ -24,6 +24,7 @@ JOINS = """JOIN requesters AS r ON r.org_id = $1 AND r.id = t.requester_id
 
 READ = f"SELECT {COLUMNS} FROM tickets AS t {JOINS} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 READ_OWN = f"{READ} AND r.user_id = $3"
+FIND_BY_NUMBER = "SELECT id FROM tickets WHERE org_id = $1 AND number = $2"
 
 _TICK = f"interval '{TICK.microseconds} microseconds'"
 

@@ -107,9 +107,7 @@ async def test_a_text_is_stored_or_refused(desk: Desk, text: str, field: str) ->
         assert not any(character in expected for character in "\0\x1b\x7f\x85\ud800\r")
     else:
         assert answer.status_code == 422
-        # JSON with a lone surrogate is malformed.
-        is_broken = any("\ud800" <= character <= "\udfff" for character in text)
-        assert {error["field"] for error in answer.json()["errors"]} == ({""} if is_broken else {field})
+        assert {error["field"] for error in answer.json()["errors"]} == {field}
 
 
 @tries
@@ -150,14 +148,14 @@ async def test_any_bytes_can_be_posted(desk: Desk, content: bytes) -> None:
 async def test_a_body_that_is_not_a_ticket_is_refused(desk: Desk, content: bytes, media_type: str) -> None:
     answer = await post(desk, content, **{"Content-Type": media_type})
 
-    assert answer.status_code == 422
+    assert answer.status_code in ({400, 422} if media_type == "application/json" or not content else {415})
 
 
 async def test_a_body_of_the_wrong_type_is_refused_even_when_it_would_parse(desk: Desk) -> None:
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "nonsense", "application/"):
         answer = await post(desk, json.dumps(GOOD).encode(), **{"Content-Type": media_type})
 
-        assert answer.status_code == 422, media_type
+        assert answer.status_code == 415, media_type
 
 
 FILTERS = [
@@ -227,7 +225,8 @@ async def test_any_text_can_be_an_id(desk: Desk, text: str) -> None:
 
         if text not in {"", ".", ".."}:
             assert answer.status_code in {404, 422}
-        assert_success_or_problem(answer)
+        if answer.status_code != 308:  # without an id, the address ends in a slash
+            assert_success_or_problem(answer)
 
 
 HEADERS = ["Authorization", "X-Org-Secret", "If-Match", "X-Request-Id", "Content-Type", "Accept", "Origin", "Cookie"]

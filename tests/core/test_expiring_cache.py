@@ -30,3 +30,10 @@ def test_the_oldest_entry_is_dropped_when_the_cache_is_full() -> None:
     for number in range(3):
         cache.put(number, number)
     assert [cache.get(number) for number in range(3)] == [None, 1, 2]
+
+
+def test_a_cleared_cache_is_empty() -> None:
+    cache: ExpiringCache[int] = ExpiringCache(seconds=10, size=5)
+    cache.put(1, 1)
+    cache.clear()
+    assert cache.get(1) is None

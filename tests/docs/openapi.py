@@ -19,6 +19,7 @@ Credentials = list[set[str]]
 PUBLIC: Credentials = []
 USER: Credentials = [{JWT}]
 EITHER: Credentials = [{SECRET}, {JWT}]
+USER_OR_TOKEN: Credentials = [{JWT}, set()]  # a refresh token in the body
 PRODUCT: Credentials = [{SECRET}, set()]  # the secret key can also be in the body
 ANY: Credentials = [{SECRET}, {JWT}, set()]  # a user, or a product with the secret key in header or body
 
@@ -38,7 +39,7 @@ CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {
     ("GET", "/auth/oidc/{provider}/callback"): (PUBLIC, 200, 302),
     ("POST", "/auth/oidc/exchange"): (PUBLIC, 200),
     ("POST", "/auth/refresh"): (PUBLIC, 200),
-    ("POST", "/auth/signout"): (USER, 204),
+    ("POST", "/auth/signout"): (USER_OR_TOKEN, 204),
     ("POST", "/auth/signout-all"): (USER, 204),
     ("POST", "/auth/verify"): (PUBLIC, 200),
     ("GET", "/me/sessions"): (USER, 200),

@@ -23,7 +23,7 @@ from app.main import create_api
 from tests.docs.openapi import DOCUMENT, OPERATIONS, PROBLEM, SCHEMAS, Operation, each_operation
 from tests.organisation_client import JSON, Api
 
-MAX_BYTES = 360_000  # of which the schemas of all events take 15,000
+MAX_BYTES = 390_000  # of which the schemas of all events take 15,000, and the headers of limits 12,000
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -95,7 +95,7 @@ def test_every_error_response_is_shared() -> None:
 
     assert len(responses) > 700
     assert all(list(response) == ["$ref"] for response in responses)
-    assert len({response["$ref"] for response in responses}) == len(DOCUMENT["components"]["responses"]) < 80
+    assert len({response["$ref"] for response in responses}) == len(DOCUMENT["components"]["responses"]) < 100
 
 
 def test_equal_parameters_are_shared() -> None:

@@ -303,5 +303,6 @@ async def test_a_change_requires_a_json_object(desk: Desk) -> None:
                 content=content,
                 headers=desk.admin.headers | {"Content-Type": "application/json"},
             )
-            assert answer.status_code == 422, (content, path)
+            is_json = content not in {b"{", b'{"status": NaN}'}
+            assert answer.status_code == (422 if is_json else 400), (content, path)
     assert await read_without_comments(desk, ticket) == ticket

@@ -34,7 +34,7 @@ async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
                 at=caller.now,
                 actor=caller.actor,
                 user_id=user.id,
-                name=ReactionOnly(f"{user.first_name} {user.last_name}"),
+                name=ReactionOnly(user.full_name),
                 email=ReactionOnly(user.email),
                 email_was_verified=ReactionOnly(user.email_verified_at is not None),
             ),

@@ -8,8 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import MISSING
 
+from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
+from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
@@ -55,6 +57,7 @@ _INVITED = {
         body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", example_overrides={201: _INVITED},
     ),
 )  # fmt: skip
+@limited(Limit.INVITATIONS)
 async def invite_user(body: InvitationCreate, caller: Inviter, request: Request, response: Response) -> InvitedUser:
     """Create an account that is `INVITED` until its user follows the mailed link and sets a password.
 
@@ -82,6 +85,7 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
     summary="Resend an invitation",
     responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
+@limited(Limit.INVITATIONS)
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
     """Mail an `INVITED` user a new link that expires in 7 days. Earlier links stop working."""
     services = get_services(request)
@@ -112,6 +116,7 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
     summary="Accept an invitation",
     responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
+@limited(Limit.LINKS)
 async def accept_invitation(body: InvitationAcceptance, request: Request) -> User:
     """Set the password of the account that the token was mailed to, and make it `ACTIVE`.
 

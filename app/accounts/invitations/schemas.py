@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import MISSING, Field, model_validator
+from pydantic import MISSING, Field, ValidationInfo, field_validator
 
 from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.models import Link
@@ -20,20 +20,23 @@ class InvitationCreate(RequestModel):
     """The user to invite, with exactly one of `role` and `roleId`."""
 
     first_name: Annotated[FirstName, Field(examples=["Bo"])]
-    last_name: Annotated[LastName, Field(examples=["Ek"])]
+    last_name: Annotated[LastName, Field(examples=["Ek"])] = ""
     email: Annotated[EmailField, Field(examples=["bo@growfin.com"])]
     role: Annotated[
         RoleKind | MISSING, Field(description="Gives the built-in role of this kind.", examples=["ENGINEER"])
     ] = MISSING
-    role_id: Annotated[UUID | MISSING, Field(description="The id of a role, built-in or the organisation's own.")] = (
-        MISSING
-    )
+    role_id: Annotated[
+        UUID | MISSING,
+        Field(description="The id of a role, built-in or the organisation's own.", validate_default=True),
+    ] = MISSING
 
-    @model_validator(mode="after")
-    def _require_one_role(self) -> Self:
-        if (self.role is MISSING) == (self.role_id is MISSING):
+    @field_validator("role_id")
+    @classmethod
+    def _require_one_role(cls, role_id: UUID | MISSING, info: ValidationInfo) -> UUID | MISSING:
+        # A role that is not valid is a fault of its own.
+        if "role" in info.data and (info.data["role"] is MISSING) == (role_id is MISSING):
             raise ValueError("Exactly one of role and roleId is needed.")
-        return self
+        return role_id
 
 
 class InvitedUser(User):

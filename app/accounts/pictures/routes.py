@@ -8,6 +8,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.operation_requirements import CurrentUser
 from app.access.services import get_services
 from app.accounts.pictures import queries, service
@@ -51,6 +53,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=responses(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
+@limited(Limit.PICTURE)
 async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 

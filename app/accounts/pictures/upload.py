@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput, FieldError, UnsupportedMediaType
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + 64 * 1024  # the file with the headers and boundaries of the form
@@ -45,11 +45,15 @@ async def parse_upload(request: Request) -> AsyncIterator[UploadFile]:
     """Yield the uploaded file, and close it at the end.
 
     Raises:
-        BadInput: The body is not a form with the single field `file`.
+        UnsupportedMediaType: The body is not a form.
+        BadInput: The form does not have the single field `file`.
         HTTPException: 413, the file is larger than `MAX_FILE_BYTES`.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+    content_type = request.headers.get("content-type", "")
+    if not content_type:
         raise BadInput.of_field("", "A form with Content-Type: multipart/form-data is required.")
+    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise UnsupportedMediaType("A form is required: send it as `Content-Type: multipart/form-data`.")
     parser = MultiPartParser(request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS)
     try:
         form = await parser.parse()

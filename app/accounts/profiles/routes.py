@@ -40,9 +40,10 @@ async def change_me(body: ProfileUpdate, caller: CurrentUser, request: Request) 
     """Change your name and details, the mails you want, or whether new tickets may be assigned to you.
 
     When you become available, unassigned tickets are distributed among all available users, oldest first.
-    Tickets are not assigned to customers, so customers cannot be available.
+    Tickets are not assigned to customers, so customers cannot be available. The body may have all fields that `GET /me`
+    gives; those that cannot be changed must have the same values.
     """
     wanted_mails = {} if body.notifications is MISSING else body.notifications.by_kind()
     async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
-        user = await service.change(db, caller, body.changes(), wanted_mails)
+        user = await service.change(db, caller, body.changes(), wanted_mails, body.check_unchanged)
     return Profile.of(user)

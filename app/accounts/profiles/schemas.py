@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
+from uuid import UUID
 
 from pydantic import MISSING, Field, StrictBool, StringConstraints
+from pydantic.alias_generators import to_camel
 
+from app.access.user_permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.profiles.service import ProfileChanges
 from app.accounts.roles.schemas import ResourcePermissions, as_table
 from app.accounts.users import models
 from app.accounts.users.fields import Bio, FirstName, LastName, LocaleOfUser, TimeZoneOfUser
+from app.accounts.users.rules import UserStatus
 from app.accounts.users.schemas import User, user_fields
-from app.core.fields import Locale, LongText, RequestModel, ResponseModel, TimeZone
+from app.core.errors import BadInput, FieldError
+from app.core.fields import Locale, LongText, RequestModel, ResponseModel, Timestamp, TimeZone
 
 MAX_BIO_LENGTH = 2000
 BioText = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
@@ -36,7 +41,41 @@ class NotificationPreferencesUpdate(RequestModel):
         return {MailKind(name.upper()): wanted for name, wanted in self.model_dump().items()}
 
 
-class ProfileUpdate(RequestModel):
+_READ_ONLY: Any = Field(
+    description="Cannot be changed here: may only repeat what `GET /me` gives.", json_schema_extra={"readOnly": True}
+)
+
+
+class ReadOnlyProfile(RequestModel):
+    """The fields of a profile that cannot be changed. They are accepted so that a client can send back what it got."""
+
+    id: Annotated[UUID | MISSING, _READ_ONLY] = MISSING
+    org_id: Annotated[UUID | MISSING, _READ_ONLY] = MISSING
+    email: Annotated[str | MISSING, _READ_ONLY] = MISSING
+    role: Annotated[RoleKind | MISSING, _READ_ONLY] = MISSING
+    role_id: Annotated[UUID | MISSING, _READ_ONLY] = MISSING
+    designation: Annotated[str | MISSING, _READ_ONLY] = MISSING
+    status: Annotated[UserStatus | MISSING, _READ_ONLY] = MISSING
+    email_verified: Annotated[StrictBool | MISSING, _READ_ONLY] = MISSING
+    second_factor: Annotated[StrictBool | MISSING, _READ_ONLY] = MISSING
+    picture_url: Annotated[str | MISSING | None, _READ_ONLY] = MISSING
+    created_at: Annotated[Timestamp | MISSING, _READ_ONLY] = MISSING
+    permissions: Annotated[list[ResourcePermissions] | MISSING, _READ_ONLY] = MISSING
+
+    def check_unchanged(self, current: models.User) -> None:
+        """Refuse values other than those of the user's profile.
+
+        Raises:
+            BadInput
+        """
+        profile = Profile.of(current)
+        sent = {name: getattr(self, name) for name in ReadOnlyProfile.model_fields}
+        changed = [to_camel(name) for name, value in sent.items() if value not in (MISSING, getattr(profile, name))]
+        if changed:
+            raise BadInput(errors=[FieldError(name, "This cannot be changed here: leave it out.") for name in changed])
+
+
+class ProfileUpdate(ReadOnlyProfile):
     """Changes to your profile. Fields that are not sent stay as they are."""
 
     first_name: FirstName | MISSING = MISSING

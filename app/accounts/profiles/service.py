@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import MISSING
@@ -33,18 +33,25 @@ class ProfileChanges(Changes):
 
 
 async def change(
-    db: AsyncSession, caller: UserCaller, changes: ProfileChanges, wanted_mails: Mapping[MailKind, bool]
+    db: AsyncSession,
+    caller: UserCaller,
+    changes: ProfileChanges,
+    wanted_mails: Mapping[MailKind, bool],
+    check_unchanged: Callable[[User], None],
 ) -> User:
     """Change the caller's profile. Waiting tickets are assigned to a user who becomes available.
 
     Args:
         wanted_mails: for each kind of mail to change, whether to send it.
+        check_unchanged: called with the user before the change; refuses values of fields that cannot be changed.
 
     Raises:
         InvalidToken: see `lock_caller`.
         CustomerNotAvailable
+        BadInput: by `check_unchanged`.
     """
     user = await queries.lock_caller(db, caller)
+    check_unchanged(user)
     changed_values = changes.values_differing_from(user)
     available = changed_values.pop("available", None)
     with recording_availability(db, user, at=caller.now, actor=caller.actor):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.operation_requirements import Product
 from app.access.services import get_services
 from app.access.tenant import Tenant
@@ -36,6 +38,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
         body=True, ok={201: ("Location",)}, location="/me",
     ),
 )  # fmt: skip
+@limited(Limit.SIGN_UP)
 async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Request, response: Response) -> User:
     """Create an active admin of the secret key's organisation, who is available for tickets at once.
 
@@ -63,6 +66,7 @@ async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Requ
         example_overrides={201: {**CUSTOMER_USER, "emailVerified": False}},
     ),
 )  # fmt: skip
+@limited(Limit.SIGN_UP)
 async def sign_up(body: SignUpRequest, request: Request, response: Response) -> User:
     """Create your own account in an organisation. A mail with a link verifies your e-mail address.
 

@@ -16,7 +16,7 @@ class AdminSignUpRequest(RequestModel):
     """A new admin of the organisation that the secret key belongs to."""
 
     first_name: FirstName
-    last_name: LastName
+    last_name: LastName = ""
     email: EmailField
     password: NewPassword
     secret: BodySecret = None
@@ -34,6 +34,6 @@ class SignUpRequest(RequestModel):
         ),
     ] = RoleKind.CUSTOMER
     first_name: Annotated[FirstName, Field(examples=["Mia"])]
-    last_name: Annotated[LastName, Field(examples=["Holm"])]
+    last_name: Annotated[LastName, Field(examples=["Holm"])] = ""
     email: Annotated[EmailField, Field(examples=["mia@customer.example"])]
     password: NewPassword

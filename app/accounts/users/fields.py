@@ -8,11 +8,13 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.accounts.roles.rules import ENGINEER
-from app.core.fields import Email, Name, refuse_control_characters
+from app.core.fields import Email, Name, OptionalName, refuse_control_characters
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 FirstName = Annotated[Name, Field(description="The user's first name.", examples=["Ada"])]
-LastName = Annotated[Name, Field(description="The user's last name.", examples=["Lovelace"])]
+LastName = Annotated[
+    OptionalName, Field(description="The user's last name; empty for a user with one name.", examples=["Lovelace"])
+]
 EmailField = Annotated[
     Email,
     Field(description="An e-mail address in any case; stored in lower case.", examples=["ada@growfin.com"]),

@@ -76,6 +76,11 @@ class User(Base):
     )
 
     @property
+    def full_name(self) -> str:
+        """The user's name in full. The last name may be empty."""
+        return f"{self.first_name} {self.last_name}".rstrip()
+
+    @property
     def effective_role_id(self) -> UUID:
         """The id of the user's role, custom or built-in."""
         return self.role_id or BUILT_IN[self.role_kind].id

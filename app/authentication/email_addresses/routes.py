@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.operation_requirements import CurrentUser
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
@@ -38,6 +40,7 @@ router = APIRouter(prefix="/auth/email", tags=["Signing in"], route_class=Route)
     summary="Verify an e-mail with a link's token",
     responses=responses(LinkExpired, TooMany, body=True),
 )
+@limited(Limit.LINKS)
 async def verify_email(body: EmailVerification, request: Request) -> VerifiedEmail:
     """Verify that the address to which the token was mailed is yours. A token works once.
 
@@ -58,6 +61,7 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
     status_code=202,
     responses=responses(TooMany, body=True),
 )
+@limited(Limit.LINKS)
 async def resend_verification(body: VerificationMailRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every account of the e-mail that has not verified it yet.
 
@@ -78,6 +82,7 @@ async def resend_verification(body: VerificationMailRequest, request: Request) -
     status_code=202,
     responses=responses(WrongPassword, SameEmail, TooMany, Busy, body=True),
 )
+@limited(Limit.SIGN_IN)
 async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: Request) -> EmailChangeAccepted:
     """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.
 

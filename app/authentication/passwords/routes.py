@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.operation_requirements import CurrentUser
 from app.access.services import get_services
 from app.access.transactions import invalidate_credentials
@@ -32,6 +34,7 @@ router = APIRouter(prefix="/auth/password", tags=["Signing in"], route_class=Rou
     status_code=202,
     responses=responses(TooMany, body=True),
 )
+@limited(Limit.LINKS)
 async def forgot_password(body: PasswordResetRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every active account of the e-mail. Its token is for `POST /auth/password/reset`, for 30 minutes.
 
@@ -51,6 +54,7 @@ async def forgot_password(body: PasswordResetRequest, request: Request) -> MailR
     status_code=204,
     responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
+@limited(Limit.LINKS)
 async def reset_password(body: PasswordReset, request: Request) -> None:
     """Set the password of the account to which the token was mailed. A token works once.
 
@@ -70,6 +74,7 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     status_code=204,
     responses=responses(WrongPassword, NoPassword, SamePassword, WeakPassword, TooMany, Busy, body=True),
 )
+@limited(Limit.SIGN_IN)
 async def change_password(body: PasswordChange, caller: CurrentUser, request: Request) -> None:
     """Change your password; the current one is required. Your other sessions end, and this one continues.
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.operation_requirements import CurrentUserBefore2FA
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
@@ -58,6 +60,7 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
     summary="Confirm the second factor",
     responses=_responses_with_code(SecondFactorActive),
 )
+@limited(Limit.SECOND_FACTOR)
 async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Prove with a code that your authenticator has the secret. From now on, signing in requires a code too (`totp`).
 
@@ -77,6 +80,7 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
     summary="Get new recovery codes",
     responses=_responses_with_code(),
 )
+@limited(Limit.SECOND_FACTOR)
 async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, which are shown only once. The previous ones stop working."""
     async with (
@@ -94,6 +98,7 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore
     status_code=204,
     responses=_responses_with_code(SecondFactorMandatory),
 )
+@limited(Limit.SECOND_FACTOR)
 async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request: Request) -> None:
     """Disable your second factor, with a code of the authenticator or a recovery code.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Self
 
-from pydantic import MISSING, AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.service import AuthenticatorSecret
@@ -93,14 +93,17 @@ class SecondFactorProof(RequestModel):
 
     code: Code | MISSING = MISSING
     recovery_code: Annotated[
-        RecoveryCode | MISSING, Field(description="One of the recovery codes, instead of `code`.")
+        RecoveryCode | MISSING,
+        Field(description="One of the recovery codes, instead of `code`.", validate_default=True),
     ] = MISSING
 
-    @model_validator(mode="after")
-    def _require_one(self) -> Self:
-        if (self.code is MISSING) == (self.recovery_code is MISSING):
+    @field_validator("recovery_code")
+    @classmethod
+    def _require_one(cls, recovery_code: str | MISSING, info: ValidationInfo) -> str | MISSING:
+        # A code that is not valid is a fault of its own.
+        if "code" in info.data and (info.data["code"] is MISSING) == (recovery_code is MISSING):
             raise ValueError("Send either `code` or `recoveryCode`.")
-        return self
+        return recovery_code
 
     def submitted_code(self) -> SubmittedCode:
         """Return the code that was sent, in the form that the service takes."""

@@ -7,18 +7,20 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import MISSING
 
 from app.access.callers import lacks_second_factor
-from app.access.operation_requirements import CurrentUserBefore2FA
+from app.access.operation_requirements import CurrentUserBefore2FA, CurrentUserOrNone
 from app.access.services import get_services
-from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.transactions import Db, invalidate_credentials, transaction_refreshing_credentials
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.clients import describe_client
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
     Session,
     SessionPage,
+    SignOutRequest,
     TokenPair,
     TokenRefreshRequest,
     TokenVerification,
@@ -30,6 +32,9 @@ from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
+
+# The example of a request with an access token.
+_NO_TOKEN = Body(examples=[{}])
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
@@ -56,14 +61,28 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     operation_id="signOut",
     summary="Sign out",
     status_code=204,
-    responses=responses(),
+    responses=responses(InvalidRefreshToken, body=True),
 )
-async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
-    """End this session. Its access tokens and its refresh token stop working."""
-    user = caller.user
-    async with transaction_refreshing_credentials(request, caller.org_id, user.id) as db:
-        with suppress(SessionNotFound):  # a concurrent request has ended it
-            await service.end_session(db, caller.org_id, user.id, user.session_id)
+async def sign_out(
+    caller: CurrentUserOrNone, request: Request, body: Annotated[SignOutRequest | None, _NO_TOKEN] = None
+) -> None:
+    """End this session. Its access tokens and its refresh token stop working.
+
+    The session is that of the access token, or else that of `refreshToken`: a client whose access token has expired can
+    still sign out. The request also succeeds if the session has ended already.
+    """
+    token = None if body is None or body.refresh_token is MISSING else body.refresh_token
+    subject = None if token is None else service.read_refresh_token(get_services(request).secret_key, token)
+    if caller is not None:
+        user = caller.user
+        async with transaction_refreshing_credentials(request, caller.org_id, user.id) as db:
+            with suppress(SessionNotFound):  # a concurrent request has ended it
+                await service.end_session(db, caller.org_id, user.id, user.session_id)
+    if subject is not None:
+        async with get_services(request).database.session(subject.org_id) as db:
+            user_id = await service.end_session_of_token(db, subject)
+        if user_id is not None:
+            invalidate_credentials(request, subject.org_id, user_id)
 
 
 @router.post(

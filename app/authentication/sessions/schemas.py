@@ -52,6 +52,20 @@ class TokenRefreshRequest(RequestModel):
     ]
 
 
+class SignOutRequest(RequestModel):
+    """The session to end, for a client without a valid access token."""
+
+    refresh_token: Annotated[
+        str | MISSING,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="The refresh token of the session. Without it, the access token names the session.",
+            examples=[_REFRESH_TOKEN],
+        ),
+    ] = MISSING
+
+
 class TokenVerificationRequest(RequestModel):
     """The access token to verify."""
 

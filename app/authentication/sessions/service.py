@@ -87,15 +87,24 @@ async def refresh(database: Database, secret_key: str, token: str, client: Clien
     Raises:
         InvalidRefreshToken
     """
-    try:
-        subject = opaque_tokens.read_refresh_token(secret_key, token)
-    except ValueError:
-        raise InvalidRefreshToken from None
+    subject = read_refresh_token(secret_key, token)
     async with database.session(subject.org_id) as db:
         refreshed = await _rotate(db, secret_key, subject, token, client)
     if refreshed is None:  # raised after the transaction, so that the end of the session is committed
         raise InvalidRefreshToken
     return refreshed
+
+
+def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
+    """Return the organisation and the session that a refresh token was issued for.
+
+    Raises:
+        InvalidRefreshToken: this service did not issue it.
+    """
+    try:
+        return opaque_tokens.read_refresh_token(secret_key, token)
+    except ValueError:
+        raise InvalidRefreshToken from None
 
 
 async def _rotate(
@@ -152,6 +161,13 @@ async def end_session(db: AsyncSession, org_id: UUID, user_id: UUID, session_id:
     )
     if ended_id is None:
         raise SessionNotFound
+
+
+async def end_session_of_token(db: AsyncSession, subject: TokenSubject) -> UUID | None:
+    """End the session of a refresh token, even of an earlier one; return its user, or `None` if it has ended."""
+    return await db.scalar(
+        delete(Session).where(Session.org_id == subject.org_id, Session.id == subject.id).returning(Session.user_id)
+    )
 
 
 async def end_sessions(db: AsyncSession, org_id: UUID, user_id: UUID, *, keep: UUID | None = None) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.services import get_services
 from app.access.user_permissions import RoleKind
 from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
@@ -50,6 +52,7 @@ def _document(example_user: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @router.post("/signin", operation_id="signIn", summary="Sign in", responses=responses(*_ERRORS, body=True))
+@limited(Limit.SIGN_IN)
 async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 
@@ -60,6 +63,7 @@ async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
 
 
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_document({}))
+@limited(Limit.SIGN_IN)
 async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for admins only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ADMIN)
@@ -71,6 +75,7 @@ async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     summary="Sign in as an engineer",
     **_document(ENGINEER_USER),
 )
+@limited(Limit.SIGN_IN)
 async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for engineers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ENGINEER)
@@ -82,6 +87,7 @@ async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: R
     summary="Sign in as a customer",
     **_document(CUSTOMER_USER),
 )
+@limited(Limit.SIGN_IN)
 async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for customers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.CUSTOMER)

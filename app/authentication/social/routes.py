@@ -8,6 +8,8 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.access.attempt_limits import Limit
+from app.access.limited_operations import limited
 from app.access.services import get_services
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
@@ -40,7 +42,7 @@ from app.core.errors import TesseraError, TooMany
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
-from app.core.web.routing import Route
+from app.core.web.routing import LenientRoute, Route
 from app.menus.queries import menu_of_user
 from app.organisations import queries as organisations
 from app.organisations.errors import OrganisationNotFound
@@ -50,7 +52,7 @@ PREFIX = "/auth/oidc"
 router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
 # Without `Route`, which refuses unknown parameters: providers add their own, which an OAuth client such as this service
 # must ignore (RFC 6749, 4.1.2).
-_callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"])
+_callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=LenientRoute)
 
 ProviderName = Annotated[
     str, Path(description="The provider's name in the settings of the service.", examples=["google"])
@@ -86,6 +88,7 @@ _CALLBACK_RESPONSES[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired
     response_class=RedirectResponse,
     responses=_START_RESPONSES,
 )
+@limited(Limit.SOCIAL)
 async def start_social_sign_in(
     provider: ProviderName, query: Annotated[StartSignIn, Query()], request: Request
 ) -> RedirectResponse:
@@ -117,6 +120,7 @@ async def start_social_sign_in(
     response_model=SignInResult,
     responses=_CALLBACK_RESPONSES,
 )
+@limited(Limit.SOCIAL)
 async def finish_social_sign_in(
     provider: ProviderName, callback: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
@@ -146,6 +150,7 @@ router.routes.extend(_callback_router.routes)
     summary="Exchange the token of a social sign-in",
     responses=responses(LinkExpired, TotpRequired, WrongCodeAtSignIn, *_NOT_ACTIVE, TooMany, body=True),
 )
+@limited(Limit.SECOND_FACTOR)
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Exchange the token of `…/callback` for the response of a sign-in.
 

@@ -11,15 +11,17 @@ from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
 from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, BodyLimits, Exchange
+from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import INTERNAL_ERROR, OVERLOADED, STOPPING, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from prometheus_client import Counter, Histogram
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.core.config import Settings
+    from app.core.web.cors import Origins
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
@@ -39,6 +41,8 @@ class Edge:
         body_limits: the maximum bytes of a body, by method and path, for operations with another limit than
             `max_body_bytes`.
         operational_paths: the paths that monitoring uses. They are served even under overload.
+        origins: the origins whose browsers may read responses; `None` for none.
+        announce_limits: notes the headers of a limited operation for the refusal of a request; `None` for none.
     """
 
     def __init__(
@@ -48,11 +52,14 @@ class Edge:
         *,
         body_limits: Mapping[tuple[str, str], int] | None = None,
         operational_paths: Collection[str] = (),
+        origins: Origins | None = None,
+        announce_limits: Callable[[Scope], Awaitable[None]] | None = None,
     ) -> None:
         self.app = app
         self.operational_paths = operational_paths
         self.max_concurrent = settings.max_concurrent_requests
         self._body_limits = BodyLimits(settings.max_body_bytes, body_limits or {}, settings.body_timeout)
+        self._origins, self._announce = origins, announce_limits
         self._log = structlog.get_logger("tessera.http")
         self._serving = 0
         self._counters: dict[tuple[str, str, int], Counter] = {}
@@ -66,8 +73,9 @@ class Edge:
         exchange = Exchange(self._body_limits, scope, receive, send)
         telemetry.IN_FLIGHT.inc()
         try:
-            refusal = exchange.check_head() or await self._serve(exchange)
+            refusal = await self._check_origin(exchange) or exchange.check_head() or await self._serve(exchange)
             if refusal is not None:
+                await self._announce_limits(exchange)
                 await exchange.send_refusal(refusal)
         finally:
             telemetry.IN_FLIGHT.dec()
@@ -75,8 +83,22 @@ class Edge:
         if exchange.must_linger:
             await exchange.linger()
 
+    async def _announce_limits(self, exchange: Exchange) -> None:
+        """Announce the limits of the operation, if it has not done so itself."""
+        if self._announce is not None and RESPONSE_HEADERS not in exchange.state:
+            await self._announce(exchange.scope)
+
+    async def _check_origin(self, exchange: Exchange) -> Refusal | None:
+        """Find out what the origin of the page allows, if a page sent the request."""
+        if not exchange.origin or self._origins is None:
+            return None
+        return await exchange.check_origin(self._origins)
+
     async def _serve(self, exchange: Exchange) -> Refusal | None:
         """Run the application; return the refusal to send instead of its response, if any."""
+        if exchange.origin_is_listed and exchange.is_preflight:
+            await exchange.send_preflight()
+            return None
         if exchange.scope["path"] in self.operational_paths:
             return await self._run(exchange)
         if self._serving >= self.max_concurrent:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.core.errors import TesseraError
+from app.core.web.cors import ORIGIN_NOT_ALLOWED
 from app.core.web.problems import CODES_BY_STATUS, get_status
 from app.core.web.refusals import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 
@@ -64,7 +65,7 @@ def _list_framework_codes() -> Iterator[ErrorCode]:
 
 
 def _list_edge_codes() -> Iterator[ErrorCode]:
-    for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
+    for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR, ORIGIN_NOT_ALLOWED):
         yield ErrorCode(refusal.status, refusal.code, refusal.title, refusal.detail)
 
 

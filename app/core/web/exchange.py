@@ -13,9 +13,20 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from app.core.ids import new_id
+from app.core.web.cors import (
+    ALLOWS_ORIGIN,
+    ORIGIN_NOT_ALLOWED,
+    PREFLIGHT_HEADERS,
+    VARY,
+    Origins,
+    make_cors_headers,
+)
 from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.problems import CODES_BY_STATUS, make_problem
+from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import (
+    BAD_HOST,
+    BAD_TRANSFER_ENCODING,
     HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     MAX_HEADER_BYTES,
@@ -26,7 +37,7 @@ from app.core.web.refusals import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -34,6 +45,7 @@ LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 CLOSE = {"Connection": "close"}
 
+_HOST = re.compile(rb"[^\s/?#@\\]*")
 _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CACHEABLE_PATHS = frozenset({"/docs", "/redoc", "/openapi.json"})
 ASSETS_PREFIX = "/static-offline-docs/"
@@ -93,6 +105,7 @@ class Exchange:
         self.refusal: Refusal | None = None  # sent in place of the application's response
         self.status = CLIENT_GONE_STATUS
         self.started = self.must_linger = self.client_is_gone = False
+        self.origin_is_listed = self.origin_is_always_allowed = False
         self._is_read = False  # whether the whole body has arrived
         self._received_bytes = 0  # of the body
         self._seconds_left = limits.timeout  # to wait for the body
@@ -110,6 +123,9 @@ class Exchange:
     def _read_headers(self) -> str | None:
         """Read the headers that the edge needs in one pass; return the caller's request id if it is valid."""
         size, self.content_length, self.has_body, request_id = 0, 0, False, None
+        self.origin = b""  # of the page that sent the request
+        # RFC 9112, 3.2: HTTP/1.1 requires one Host header.
+        hosts, self._has_host, self._is_framed = 0, self.scope["http_version"] == "1.0", True
         for name, value in self.scope["headers"]:
             size += len(name) + len(value)
             if name == b"content-length":
@@ -117,6 +133,12 @@ class Exchange:
                 self.has_body = self.has_body or self.content_length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
+                self._is_framed = value.strip().lower() == b"chunked"
+            elif name == b"host":
+                hosts += 1
+                self._has_host = hosts == 1 and _HOST.fullmatch(value) is not None
+            elif name == b"origin":
+                self.origin = value
             elif name == b"x-request-id" and _VALID_REQUEST_ID.fullmatch(value):
                 request_id = value.decode()
         self.head_bytes = size
@@ -125,6 +147,10 @@ class Exchange:
     def check_head(self) -> Refusal | None:
         """Return the reason to refuse the request before its body is read, if there is one."""
         scope = self.scope
+        if not self._has_host:
+            return BAD_HOST
+        if not self._is_framed:
+            return BAD_TRANSFER_ENCODING
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
             return URI_TOO_LONG
         if self.head_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
@@ -178,12 +204,17 @@ class Exchange:
     async def _start(self, message: Message) -> None:
         self.started = True
         self.status = message["status"]
-        headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
+        headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF, VARY]
+        if self.origin and self._allows_origin():
+            headers += make_cors_headers(self.origin)
         route: Any = self.scope.get("route")
         # The framework also sets the route for a 405 of another method.
         if getattr(route, "deprecated", False) and self.scope["method"] in route.methods:
             announced = make_deprecation_headers(route.openapi_extra[DEPRECATED_SINCE])
             headers += [(name.lower().encode(), value.encode()) for name, value in announced.items()]
+        headers += [
+            (name.lower().encode(), value.encode()) for name, value in self.state.get(RESPONSE_HEADERS, {}).items()
+        ]
         path = self.scope["path"]
         may_be_stored = path in CACHEABLE_PATHS or path.startswith(ASSETS_PREFIX)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):
@@ -191,6 +222,32 @@ class Exchange:
         if path in _DOCUMENTATION_PAGES:
             headers.append(_CONTENT_SECURITY_POLICY)
         await self._send({**message, "headers": headers})
+
+    def _allows_origin(self) -> bool:
+        """Return whether the caller's organisation, or any if the caller is unknown, allows the page's origin."""
+        allows_origin: Callable[[str], bool] | None = self.state.get(ALLOWS_ORIGIN)
+        if self.origin_is_always_allowed or allows_origin is None:
+            return self.origin_is_listed
+        return allows_origin(self.origin.decode("latin-1"))
+
+    async def check_origin(self, origins: Origins) -> Refusal | None:
+        """Find out whether browsers of the page's origin may read the response; return the refusal of a preflight."""
+        origin = self.origin.decode("latin-1")
+        self.origin_is_always_allowed = origins.is_always_allowed(origin)
+        self.origin_is_listed = await origins.is_listed(origin)
+        return ORIGIN_NOT_ALLOWED if self.is_preflight and not self.origin_is_listed else None
+
+    @property
+    def is_preflight(self) -> bool:
+        """Whether a browser asks which requests its page may send."""
+        return self.method == "OPTIONS" and any(
+            name == b"access-control-request-method" for name, _ in self.scope["headers"]
+        )
+
+    async def send_preflight(self) -> None:
+        """Send the response to a preflight of an allowed origin."""
+        await self._start({"type": "http.response.start", "status": 204, "headers": PREFLIGHT_HEADERS})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def send_refusal(self, refusal: Refusal) -> None:
         """Send a refusal. If it closes the connection, `linger` sends the end of the response."""

@@ -9,7 +9,6 @@ start-up, so that nothing is skipped silently. A test sends the same requests bo
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,10 +21,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
-from app.core.web.media_types import is_json
-from app.core.web.routing import Fault, JsonRequest, Route, find_query_faults, merge_faults
+from app.core.web.json_bodies import Fault
+from app.core.web.rate_limits import find_declared_limits
+from app.core.web.routing import JsonRequest, Route, find_query_faults, merge_faults
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Handler = Callable[[JsonRequest], Coroutine[Any, Any, Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 Dependency = Callable[[Request], Awaitable[object]]
 
@@ -71,7 +71,7 @@ class FastRoutes:
                     return
         await app(scope, receive, send)
 
-    async def _respond(self, handle: Handler, request: Request) -> Response:
+    async def _respond(self, handle: Handler, request: JsonRequest) -> Response:
         try:
             return await handle(request)
         except Exception as error:
@@ -94,7 +94,7 @@ class FastRoute(Route):
         arguments = _Arguments.of(self)
         endpoint, parameters = self.endpoint, self.query_parameters
 
-        async def handle(request: Request) -> Response:
+        async def handle(request: JsonRequest) -> Response:
             query_faults = find_query_faults(request, parameters) if request.scope["query_string"] else []
             values, faults = await arguments.read(request)
             if query_faults or faults:
@@ -170,23 +170,23 @@ class _Arguments:
             body=_make_body_field(route, bodies[0]) if bodies else None,
         )
 
-    async def read(self, request: Request) -> tuple[dict[str, object], list[Fault]]:
+    async def read(self, request: JsonRequest) -> tuple[dict[str, object], list[Fault]]:
         """Read the arguments from a request; return them by name, and the faults of those that are not valid."""
         faults: list[Fault] = []
-        body: object = None
-        if self.body:
-            body, faults = await _read_body(request)
-            if faults:  # as in FastAPI, malformed JSON is reported before the caller is identified
-                return {}, faults
+        has_body = self.body is not None and await request.body() != b""
+        # As in `Route`, malformed JSON is reported before the caller is identified.
+        text_faults = await request.find_text_faults() if has_body else ()
         values = {name: await depend(request) for name, depend in self.dependencies}
         for field in self.fields:
             field.validate(field.read(request), values, faults)
-        if self.body and body == b"":
-            faults.append(MISSING_BODY)
+        if self.body and has_body:
+            self.body.validate(await request.read_argument(), values, faults)
         elif self.body:
-            self.body.validate(body, values, faults)
+            faults.append(MISSING_BODY)
         if self.request_name:
             values[self.request_name] = request
+        if text_faults:
+            faults = list(merge_faults(text_faults, RequestValidationError(faults)).errors())
         return values, faults
 
 
@@ -238,6 +238,8 @@ def _check_route(route: FastRoute) -> None:
         raise NotServedFast(f"{route.name}: the endpoint must be a coroutine function.")
     if not (inspect.isclass(returned) and issubclass(returned, Response)):
         raise NotServedFast(f"{route.name}: the endpoint must return a Response.")
+    if find_declared_limits(route.endpoint):
+        raise NotServedFast(f"{route.name}: limited operations must be of FastAPI's routes.")
     if route.dependencies:
         raise NotServedFast(f"{route.name}: dependencies must be parameters of the endpoint.")
     if not all(isinstance(one, StringConvertor) for one in route.param_convertors.values()):
@@ -254,17 +256,3 @@ def _check_application(app: FastAPI) -> None:
     for kind, handler in app.exception_handlers.items():
         if not isinstance(kind, type) or kind is Exception or not inspect.iscoroutinefunction(handler):
             raise NotServedFast(f"The error handler of {kind} would be skipped: use a coroutine function for a class.")
-
-
-async def _read_body(request: Request) -> tuple[object, list[Fault]]:
-    """Read the body's JSON; return it, and the fault of malformed JSON.
-
-    A body of another type is returned as bytes, which no model accepts.
-    """
-    content = await request.body()
-    if not content or not is_json(request.headers.get("content-type", "")):
-        return content, []
-    try:
-        return await request.json(), []
-    except json.JSONDecodeError as error:
-        return None, [{"type": "json_invalid", "loc": ("body", error.pos), "ctx": {"error": error.msg}}]

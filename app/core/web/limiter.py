@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 from limits import RateLimitItem, parse
@@ -15,6 +16,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
 from app.core.errors import TooMany, Unavailable
+from app.core.web.limit_states import LimitState, announce_limit
 
 KNOWN_NETWORK_LIFETIME = 30 * 24 * 3600  # seconds
 
@@ -36,16 +38,29 @@ class Limiter:
         )
         self._strategy = SlidingWindowCounterRateLimiter(self._storage)
 
-    async def count_or_refuse(self, rate: str, *key: str) -> None:
+    async def count_or_refuse(self, rate: str, *key: str, announced: bool = True) -> None:
         """Count an attempt, or refuse it if the limit is reached.
+
+        Args:
+            key: the name of the limit, and whom it counts for.
+            announced: whether the response announces the limit.
 
         Raises:
             TooMany: the limit is reached. `retry_after` has the seconds until the next attempt is allowed.
         """
         item = parse(rate)
         with _convert_storage_errors():
-            if not await self._strategy.hit(item, *key):
-                raise await self._make_error(item, *key)
+            is_counted = await self._strategy.hit(item, *key)
+            state = await self._read_state(item, *key)
+        if announced:
+            announce_limit(state if is_counted else replace(state, remaining=0, reset=max(1, state.reset)))
+        if not is_counted:
+            raise TooMany(max(1, state.reset))
+
+    async def announce(self, rate: str, *key: str) -> None:
+        """Announce a limit without counting an attempt."""
+        with _convert_storage_errors():
+            announce_limit(await self._read_state(parse(rate), *key))
 
     async def count(self, rate: str, *key: str) -> None:
         """Count an attempt without refusing it."""
@@ -58,14 +73,17 @@ class Limiter:
             return not await self._strategy.test(parse(rate), *key)
 
     async def refund(self, rate: str, *key: str) -> None:
-        """Take back one counted attempt."""
+        """Take back one counted attempt, whose limit is announced."""
+        item = parse(rate)
         with _convert_storage_errors():
-            await self._strategy.hit(parse(rate), *key, cost=-1)
+            await self._strategy.hit(item, *key, cost=-1)
+            announce_limit(await self._read_state(item, *key))
 
-    async def _make_error(self, item: RateLimitItem, *key: str) -> TooMany:
+    async def _read_state(self, item: RateLimitItem, *key: str) -> LimitState:
         stats = await self._strategy.get_window_stats(item, *key)
-        wait = max(1, math.ceil(stats.reset_time - time.time()))
-        return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())
+        window = item.get_expiry()
+        reset = min(max(0, math.ceil(stats.reset_time - time.time())), window)
+        return LimitState(key[0], item.amount, window, max(0, stats.remaining), reset)
 
     async def remember_network(self, *key: str) -> None:
         """Remember for 30 days that a client of this network has signed in to this account."""

@@ -39,14 +39,14 @@ HEADERS = {
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
     "RateLimit": {
-        "description": "Attempts left, and seconds until all of them are back.",
+        "description": "Attempts left in each limit, and seconds until all of them are back. The tightest comes first.",
         "schema": {"type": "string"},
-        "example": '"default";r=0;t=12',
+        "example": '"sign-in";r=297;t=12',
     },
     "RateLimit-Policy": {
-        "description": "Attempts allowed within a number of seconds.",
+        "description": "Attempts allowed within a number of seconds, in the same order.",
         "schema": {"type": "string"},
-        "example": '"default";q=10;w=300',
+        "example": '"sign-in";q=300;w=60',
     },
 }
 
@@ -60,9 +60,10 @@ IF_NONE_MATCH = {
 }
 NOT_MODIFIED = {"description": "Not modified.", "headers": {"ETag": HEADERS["ETag"]}}
 
+LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 _HEADERS_BY_STATUS = {
     401: ("WWW-Authenticate",),
-    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    429: ("Retry-After", *LIMIT_HEADERS),
     503: ("Retry-After",),
 }
 _EXAMPLE_REQUEST_ID = "0b8e5f3f1c5d4c7c9a53a1c2b1c0d9ef"
@@ -90,7 +91,8 @@ def responses(
         version: the version in the example of the header `ETag`.
     """
     titles: dict[int, dict[str, str]] = {}
-    all_kinds: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
+    body_kinds = (errors.MalformedBody, errors.UnsupportedMediaType) if body else ()
+    all_kinds: tuple[type[TesseraError], ...] = (*kinds, *body_kinds, errors.BadInput, errors.Unavailable)
     for kind in all_kinds:
         titles.setdefault(get_status(kind), {})[kind.code] = kind.title
     for status in (400, 408, 413) if body else ():
@@ -142,6 +144,12 @@ def _make_problem_example(status: int, code: str, title: str) -> dict[str, Any]:
 def _describe_codes(examples: Mapping[str, Any]) -> str:
     lines = [f"`{code}`: {example['value']['title']}" for code, example in examples.items()]
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
+
+
+def document_limits(operation: dict[str, Any]) -> None:
+    """Add the headers of a limited operation to all its responses."""
+    for response in operation["responses"].values():
+        response["headers"] = response.get("headers", {}) | {name: HEADERS[name] for name in LIMIT_HEADERS}
 
 
 def document_declaration(operation: dict[str, Any], declaration: OperationRequirement | None) -> None:

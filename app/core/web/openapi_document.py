@@ -12,12 +12,13 @@ from starlette.routing import BaseRoute
 from app.core.web.declarations import find_declaration
 from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.error_catalogue import list_error_members
-from app.core.web.openapi import HEADERS, document_declaration
+from app.core.web.openapi import HEADERS, document_declaration, document_limits
 from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
 from app.core.web.paging import document_link
+from app.core.web.rate_limits import find_declared_limits
 
 # FastAPI's description of a response that declares none, and its schemas of validation errors.
 FASTAPI_DESCRIPTION = "Successful Response"
@@ -101,6 +102,8 @@ def _iterate_routes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> It
 def _complete_operation(operation: dict[str, Any], route: APIRoute) -> None:
     document_declaration(operation, find_declaration(route.endpoint))
     document_link(operation, route.path_format)
+    if find_declared_limits(route.endpoint):
+        document_limits(operation)
     if operation.get("deprecated"):
         _document_deprecation(operation)
     for parameter in operation.get("parameters", ()):

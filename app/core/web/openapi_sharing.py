@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.core.errors import Forbidden
-from app.core.web.openapi import HEADERS
+from app.core.web.openapi import HEADERS, LIMIT_HEADERS
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, STATUSES_BY_KIND
 
 _NAMES_BY_STATUS = {status: kind.__name__ for kind, status in STATUSES_BY_KIND.items()}
+TOO_MANY = "429"
 MAX_CODES_IN_NAME = 4
 
 
@@ -65,7 +66,9 @@ def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, An
         content = _serialize(response | {"description": ""})
         if content not in names:
             name = _make_response_name(int(status), _list_codes(response), usual[status], operation["operationId"])
-            name = names[content] = _find_free_name(name, shared)
+            # The same codes, with the headers of a limited operation. Only such operations respond with 429.
+            is_limited = status != TOO_MANY and set(LIMIT_HEADERS) <= response.get("headers", {}).keys()
+            name = names[content] = _find_free_name(f"Limited{name}" if is_limited else name, shared)
             shared[name] = response
         operation["responses"][status] = {"$ref": f"#/components/responses/{names[content]}"}
     return dict(sorted(shared.items()))

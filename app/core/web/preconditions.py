@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from app.core import errors
-from app.core.errors import FieldError
 
 _ENTITY_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|$)')
 
@@ -15,20 +14,29 @@ def make_etag(version: int) -> str:
     return f'"{version}"'
 
 
+def check_form(header: str | None) -> str | None:
+    """Return the header `If-Match` unchanged.
+
+    Raises:
+        ValueError: it is not a list of entity tags.
+    """
+    if header is not None and header.strip() != "*" and _read_tags(header) is None:
+        raise ValueError('This must be an entity tag such as "3".')
+    return header
+
+
 def check_if_match(if_match: str | None, version: int) -> None:
     """Compare `If-Match` with the version of a row. Weak tags are accepted like strong ones, since proxies weaken tags.
 
+    Args:
+        if_match: a list of entity tags, see `check_form`.
+
     Raises:
-        BadInput: the header is not a list of entity tags.
         VersionConflict: none of the tags is the current version.
     """
     if if_match is None or if_match.strip() == "*":
         return
-    tags = _read_tags(if_match)
-    if tags is None:
-        fault = FieldError("If-Match", 'It must be an entity tag such as "3".')
-        raise errors.BadInput(f"If-Match: {fault.message}", errors=[fault])
-    if make_etag(version) not in tags:
+    if make_etag(version) not in (_read_tags(if_match) or ()):
         raise errors.VersionConflict
 
 

@@ -66,8 +66,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        """Send a problem document for malformed HTTP, unless an earlier response is being sent; then close."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Send a problem document for malformed HTTP, unless another response is due first; then close.
+
+        If the body of a request is malformed, the application is told that the client has disconnected.
+        """
+        cycle = self.cycle
+        is_in_body = cycle is not None and not cycle.response_started and not self.pipeline
+        if cycle is None or cycle.response_complete or is_in_body:
+            if cycle is not None and is_in_body:
+                cycle.disconnected = True
+                cycle.message_event.set()
             headers = {"Connection": "close", "X-Content-Type-Options": "nosniff", "X-Request-Id": new_id().hex}
             problem = make_problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
             lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in problem.raw_headers), b"\r\n"]

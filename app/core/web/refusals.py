@@ -19,6 +19,20 @@ class Refusal(NamedTuple):
     headers: dict[str, str] | None = None
 
 
+BAD_HOST = Refusal(
+    400,
+    "bad_request",
+    "The request is malformed.",
+    "A request must have one valid Host header.",
+    {"Connection": "close"},
+)
+BAD_TRANSFER_ENCODING = Refusal(
+    400,
+    "bad_request",
+    "The request is malformed.",
+    "The only supported Transfer-Encoding is chunked.",
+    {"Connection": "close"},
+)
 INTERNAL_ERROR = Refusal(
     500,
     "internal_error",

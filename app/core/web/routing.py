@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, Never
 from urllib.parse import unquote_to_bytes
 
-import orjson
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
@@ -20,51 +19,57 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
-from app.core.web.validation_messages import MAX_OBJECT_MEMBERS, TOO_MANY_MEMBERS
-
-# A fault of a request as pydantic describes it: `type`, `loc`, `msg`.
-Fault = dict[str, Any]
+from app.core.web.json_bodies import Fault, JsonBody, parse_json
+from app.core.web.media_types import is_json
+from app.core.web.rate_limits import announcing, find_declared_limits
 
 QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 # Many clients send an empty object if they have nothing to send.
-EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
-# The members of objects are counted only in larger bodies, so that most requests do not pay for it.
-MAX_UNCOUNTED_BYTES = 16 * 1024
+_EMPTY_BODY = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*\}|null)?\s*")
 
 
 class JsonRequest(Request):
-    """A request whose body is parsed strictly: no NaN, no lone surrogates, bounded nesting, bounded objects."""
+    """A request whose body is parsed strictly: see `json_bodies.py`."""
 
     async def json(self) -> Any:
         """Parse the body, once.
 
         Raises:
-            json.JSONDecodeError: the body is not JSON, or an object in it has too many members; the response is a 422.
+            MalformedBody, BadInput
         """
-        if not hasattr(self, "_json"):
-            body = await self.body()
-            value = orjson.loads(body)
-            # Each unknown field is a fault, and describing 100,000 of them would block the event loop.
-            if len(body) > MAX_UNCOUNTED_BYTES and _has_large_object(value):
-                raise json.JSONDecodeError(TOO_MANY_MEMBERS, "", 0)
-            self._json = value
-        return self._json
+        return (await self._parse()).value
+
+    async def read_argument(self) -> Any:
+        """Return the value of a JSON body; the bytes of another one, which no model accepts, as FastAPI does."""
+        return await self.json() if self._is_json else await self.body()
+
+    async def find_text_faults(self) -> Sequence[Fault]:
+        """Parse a JSON body, if there is one; return the faults of its texts.
+
+        Raises:
+            MalformedBody, BadInput
+        """
+        return (await self._parse()).faults if self._is_json and await self.body() else ()
+
+    @property
+    def _is_json(self) -> bool:
+        return is_json(self.headers.get("content-type", ""))
+
+    async def _parse(self) -> JsonBody:
+        if not hasattr(self, "_parsed"):
+            self._parsed = parse_json(await self.body())
+        return self._parsed
 
 
-def _has_large_object(value: object) -> bool:
-    """Return whether an object in the JSON value has more than `MAX_OBJECT_MEMBERS` members."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if len(one) > MAX_OBJECT_MEMBERS:
-                return True
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-    return False
+class LenientRoute(APIRoute):
+    """A route of FastAPI that announces its limits."""
+
+    def get_route_handler(self) -> Any:
+        """Make FastAPI's handler."""
+        handle, announce = super().get_route_handler(), find_declared_limits(self.endpoint)
+        return announcing(announce, handle) if announce else handle
 
 
 class Route(APIRoute):
@@ -99,6 +104,8 @@ class Route(APIRoute):
         async def handle(request: Request) -> Response:
             faults = find_query_faults(request, known) if request.scope["query_string"] else []
             request = JsonRequest(request.scope, request.receive)
+            if takes_body:
+                faults += await request.find_text_faults()
             if takes_no_body and request.method not in METHODS_WITHOUT_BODY:
                 faults += await _find_body_faults(request)
             if not faults:
@@ -108,7 +115,8 @@ class Route(APIRoute):
             except RequestValidationError as error:
                 raise merge_faults(faults, error) from error
 
-        return handle
+        announce = find_declared_limits(self.endpoint)
+        return announcing(announce, handle) if announce else handle
 
     def _make_check(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Make a handler that reads the arguments like FastAPI's, and raises in place of the endpoint.
@@ -133,7 +141,7 @@ async def _raise_no_faults(**_arguments: object) -> Never:
 
 async def _find_body_faults(request: Request) -> list[Fault]:
     """Return the fault of a body that has any content."""
-    if (await request.body()).strip() in EMPTY_BODIES:
+    if _EMPTY_BODY.fullmatch(await request.body()):
         return []
     return [{"type": "body_not_taken", "loc": ("body",), "msg": "This operation takes no body."}]
 

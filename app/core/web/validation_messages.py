@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic.alias_generators import to_camel
 
 from app.core.errors import FieldError
-from app.core.web.media_types import is_json
+from app.core.web.json_bodies import MAX_NAME_LENGTH
 from app.core.web.paging import InvalidCursor
 
 MAX_FAULTS = 50  # in one response
-MAX_OBJECT_MEMBERS = 1000  # of an object in a body
-MAX_NAME_LENGTH = 100
 MAX_MESSAGE_LENGTH = 500
 
 BODY = ("body",)
+# The types of fault of a value of which a model reads nothing.
+UNREAD_BODY_FAULTS = frozenset({"model_attributes_type", "model_type", "dict_type"})
 # By pydantic's type of fault, for the body as a whole.
 _BODY_MESSAGES = {
     "missing": "A body is required: send a JSON object, with Content-Type: application/json.",
@@ -24,10 +25,6 @@ _BODY_MESSAGES = {
     "model_type": "The body must be a JSON object.",
     "dict_type": "The body must be a JSON object.",
 }
-# The `error` of `json_invalid` for a body that has too many members.
-TOO_MANY_MEMBERS = "too many members"
-_TOO_MANY_MEMBERS_MESSAGE = f"An object in the body may have at most {MAX_OBJECT_MEMBERS} members."
-_NOT_JSON = "The body must be JSON: send it with Content-Type: application/json."
 
 _TEXT = "This must be a text."
 _NUMBER = "This must be a number."
@@ -82,37 +79,33 @@ _MESSAGES = {
 }
 # The types whose own message is one of ours: those of our validators, and those that `routing` finds.
 _OWN_MESSAGES = frozenset(
-    {"value_error", "unknown_parameter", "repeated_parameter", "not_utf_8", "body_not_taken", InvalidCursor.code}
-)
+    {
+        "value_error", "unknown_parameter", "repeated_parameter", "not_utf_8", "body_not_taken", "lone_surrogate",
+        InvalidCursor.code,
+    }
+)  # fmt: skip
 _OTHER = "This is not valid."
 
 
-def read_faults(error: RequestValidationError, content_type: str) -> list[FieldError]:
-    """List the first `MAX_FAULTS` faults, each with the path of its field in the request.
-
-    Args:
-        content_type: the `Content-Type` of the request.
-    """
-    first = error.errors()[:MAX_FAULTS]
-    return [FieldError(_find_path(fault), _choose_message(fault, content_type)) for fault in first]
+def read_faults(error: RequestValidationError) -> list[FieldError]:
+    """List the first `MAX_FAULTS` faults, each with the path of its field in the request."""
+    return [FieldError(_find_path(fault), _choose_message(fault)) for fault in error.errors()[:MAX_FAULTS]]
 
 
 def _find_path(fault: Mapping[str, Any]) -> str:
-    if fault["type"] == "json_invalid":
-        return ""  # malformed JSON has no fields, only offsets
-    _source, *path = fault["loc"]  # body, query, path or header
+    source, *path = fault["loc"]  # body, query, path or header
+    if source == "header":
+        return str(path[0]).title()
+    if fault["type"] == "value_error":
+        # If a default is not valid, pydantic names the field by its attribute.
+        path = [to_camel(part) if "_" in str(part) else part for part in path]
     return ".".join(str(part)[:MAX_NAME_LENGTH] for part in path)
 
 
-def _choose_message(fault: Mapping[str, Any], content_type: str) -> str:
+def _choose_message(fault: Mapping[str, Any]) -> str:
     kind, place, context = fault["type"], tuple(fault["loc"]), fault.get("ctx", {})
-    if kind == "json_invalid":
-        reason = context["error"]
-        malformed = f"The body is not valid JSON: {reason}, at character {place[1] + 1}."
-        return _TOO_MANY_MEMBERS_MESSAGE if reason == TOO_MANY_MEMBERS else malformed
     if place == BODY and kind in _BODY_MESSAGES:
-        is_other_type = kind != "missing" and not is_json(content_type)
-        return _NOT_JSON if is_other_type else _BODY_MESSAGES[kind]
+        return _BODY_MESSAGES[kind]
     if kind == "string_too_short":
         least = context["min_length"]
         return "This must not be empty." if least == 1 else f"This must have at least {least} characters."

@@ -19,6 +19,9 @@ _HISTORY = f"""
 """  # noqa: S608 - constants
 
 
+_COUNT = "SELECT count(*) FROM events WHERE org_id = $1 AND subject_id = $2"
+
+
 class HistoryRow(TypedDict):
     """An event of a ticket. `email` and the names are null unless a user caused it."""
 
@@ -37,3 +40,8 @@ class HistoryRow(TypedDict):
 async def read_history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[HistoryRow]:
     """Read the ticket's events after the number `after` with their actors, oldest first."""
     return cast("list[HistoryRow]", await driver.fetch(_HISTORY, org_id, ticket_id, after, limit))
+
+
+async def count_history(driver: Driver, org_id: UUID, ticket_id: UUID) -> int:
+    """Count the ticket's events."""
+    return int(await driver.fetchval(_COUNT, org_id, ticket_id))

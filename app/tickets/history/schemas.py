@@ -11,7 +11,7 @@ from pydantic import MISSING, BaseModel, Field, create_model
 
 from app.core.fields import EXAMPLE_ID, ResponseModel, UtcTimestamp
 from app.core.outbox.events import ActorType, get_data_model, list_event_classes
-from app.core.web.paging import Page
+from app.core.web.paging import CountedPage
 from app.tickets.auto_close.rules import AUTO_CLOSE
 from app.tickets.events import TicketEvent, TicketStatusChanged
 from app.tickets.models import TicketStatus
@@ -62,7 +62,7 @@ def _schema_of(event: type[TicketEvent]) -> type[BaseModel]:
 # A new event is documented as soon as its class exists.
 TICKET_EVENTS = tuple(_schema_of(event) for event in list_event_classes(TicketEvent))
 _one_of: Any = reduce(or_, TICKET_EVENTS)
-_page: Any = Page
+_page: Any = CountedPage
 
 TicketEventPage: type[BaseModel] = create_model(
     "TicketEventPage",

@@ -14,7 +14,7 @@ from app.tickets.errors import TicketNotFound
 from app.tickets.http import TicketId, TicketReader, json_response
 from app.tickets.queries import requester_scope
 from app.tickets.schedule.queries import read_schedule
-from app.tickets.schedule.schemas import TicketSchedule
+from app.tickets.schedule.schemas import TicketSchedule, make_action_id
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 
@@ -35,5 +35,12 @@ async def get_schedule(ticket_id: TicketId, caller: TicketReader, request: Reque
     if AUTO_CLOSE in due:
         responded_at, remind_at = timers[0]["responded_at"], due.get(AUTO_CLOSE_REMINDER)
         reason = auto_close_reason(responded_at, due[AUTO_CLOSE], remind_at, ZoneInfo(caller.tenant.timezone))
-        items.append({"kind": AUTO_CLOSE, "dueAt": due[AUTO_CLOSE], "reason": reason})
+        items.append(
+            {
+                "id": make_action_id(ticket_id, AUTO_CLOSE),
+                "kind": AUTO_CLOSE,
+                "dueAt": due[AUTO_CLOSE],
+                "reason": reason,
+            }
+        )
     return json_response({"items": items})

@@ -97,13 +97,13 @@ async def test_values_that_are_already_set_change_nothing(desk: Desk, values: di
         ({"available": 1}, "available"),
         ({"available": None}, "available"),
         ({"email": "other@growfin.test"}, "email"),
-        ({"role": "ADMIN"}, "role"),
-        ({"roleId": "00000000-0000-7000-8000-000000000001"}, "roleId"),
+        ({"role": "CUSTOMER"}, "role"),
+        ({"roleId": "00000000-0000-7000-8000-000000000002"}, "roleId"),
         ({"permissions": []}, "permissions"),
         ({"granted": ["users:delete"]}, "granted"),
         ({"denied": []}, "denied"),
-        ({"status": "ACTIVE"}, "status"),
-        ({"secondFactor": False}, "secondFactor"),
+        ({"status": "PENDING"}, "status"),
+        ({"secondFactor": True}, "secondFactor"),
         ({"emailVerified": True}, "emailVerified"),
         ({"pictureUrl": "https://example.com/me.png"}, "pictureUrl"),
         ({"muted": []}, "muted"),
@@ -122,6 +122,18 @@ async def test_an_invalid_field_is_reported_and_nothing_changes(
     assert read_invalid_fields(await desk.admin.patch("/me", change)) == {wrong}
     assert await read_profile(desk) == before
     assert await events_of(desk) == []
+
+
+async def test_what_get_gives_can_be_sent_back_with_a_change(desk: Desk) -> None:
+    before = await read_profile(desk)
+    answer = await desk.admin.patch("/me", before | {"lastName": "", "bio": "I have one name."})
+    assert answer.json() == before | {"lastName": "", "bio": "I have one name."}
+
+
+async def test_all_fields_that_cannot_be_changed_are_reported_at_once(desk: Desk) -> None:
+    change = {"firstName": "Eve", "email": "other@growfin.test", "role": "CUSTOMER"}
+    assert read_invalid_fields(await desk.admin.patch("/me", change)) == {"email", "role"}
+    assert (await read_profile(desk))["firstName"] == "Ada"
 
 
 async def test_only_signed_in_users_have_a_profile(api: Api, desk: Desk) -> None:

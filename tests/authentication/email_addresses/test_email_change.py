@@ -209,6 +209,7 @@ class TestTakenAddress:
         free, taken = await request_change(user, new_email), await request_change(user, other.email)
         for answer in (free, taken):
             answer.headers.pop("x-request-id")
+            assert answer.headers.pop("ratelimit").startswith('"mail";r=4;')
         assert (taken.status_code, taken.content, taken.headers) == (202, free.content, free.headers)
         assert await list_links(desk, user.id) == [], "the earlier request is replaced, as for a free address"
         assert await list_event_types(desk, other.id) == ["user.email_claimed"]

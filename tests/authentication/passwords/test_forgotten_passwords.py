@@ -146,6 +146,7 @@ class TestPrivacy:
             fastest[repr(body)] = min(elapsed, fastest.get(repr(body), elapsed))
         for answer in answers:
             answer.headers.pop("x-request-id")
+            answer.headers.pop("ratelimit")  # counts all requests of the address
             assert (answer.status_code, answer.content, answer.headers) == (
                 202,
                 answers[0].content,

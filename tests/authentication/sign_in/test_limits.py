@@ -43,23 +43,25 @@ def assert_rate_limited(answer: httpx.Response, policy: str) -> None:
     assert document["detail"] == f"Too many attempts. Try again in {wait} s."
     window = int(policy.rpartition("w=")[2])
     assert 1 <= int(wait) <= window
-    assert answer.headers["ratelimit"] == f'"default";r=0;t={wait}'
-    assert answer.headers["ratelimit-policy"] == policy
+    # The limit that is used up comes first.
+    name = policy.partition(";")[0]
+    assert f"{answer.headers['ratelimit']}, ".startswith(f"{name};r=0;t={wait}, ")
+    assert f"{answer.headers['ratelimit-policy']}, ".startswith(f"{policy}, ")
 
 
 class TestPerAddress:
     async def test_sign_ups_of_organisations_are_limited(self, start: Start) -> None:
         http = (await start(sign_up_limit="2/hour")).at(ATTACKER)
         assert [(await cheap_attempt(http)).status_code for _ in range(2)] == [201, 201]
-        assert_rate_limited(await cheap_attempt(http), '"default";q=2;w=3600')
+        assert_rate_limited(await cheap_attempt(http), '"org-sign-up";q=2;w=3600')
 
     async def test_an_invalid_sign_up_of_an_organisation_does_not_count(self, start: Start) -> None:
         http = (await start(sign_up_limit="1/hour")).at(ATTACKER)
         body = {"name": "Growfin", "domain": f"d{uuid4().hex}.test"}
-        for query, sent in (("?colour=red", body), ("", body | {"domain": "?"}), ("", b"{")):
+        for query, sent, status in (("?colour=red", body, 422), ("", body | {"domain": "?"}, 422), ("", b"{", 400)):
             content = orjson.dumps(sent) if isinstance(sent, dict) else sent
             answer = await http.post(f"/auth/org/signup{query}", content=content, headers=JSON_TYPE)
-            assert_problem(answer, 422, "invalid_input")
+            assert answer.status_code == status
         assert (await cheap_attempt(http)).status_code == 201
 
     async def test_sign_ups_of_admins_are_limited(self, start: Start, desk: Desk) -> None:
@@ -67,13 +69,13 @@ class TestPerAddress:
         body = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": "password"}
         secret = {"X-Org-Secret": desk.secret}
         assert (await http.post("/auth/admin/signup", json=body, headers=secret)).json()["code"] == "weak_password"
-        assert_rate_limited(await http.post("/auth/admin/signup", json=body, headers=secret), '"default";q=1;w=3600')
+        assert_rate_limited(await http.post("/auth/admin/signup", json=body, headers=secret), '"sign-up";q=1;w=3600')
 
     async def test_sign_ins_are_limited_across_accounts(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_in_limit="2/hour")).at(ATTACKER)
         emails = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for email in emails] == [401, 401]
-        assert_rate_limited(await sign_in(http, unique_email()), '"default";q=2;w=3600')
+        assert_rate_limited(await sign_in(http, unique_email()), '"sign-in";q=2;w=3600')
 
     async def test_each_address_has_its_own_limit(self, start: Start) -> None:
         service = await start(sign_up_limit="1/hour")
@@ -134,7 +136,7 @@ class TestFailures:
         http = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER)
         email, another = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for _ in range(2)] == [401, 401]
-        assert_rate_limited(await sign_in(http, email.upper()), '"default";q=2;w=300')
+        assert_rate_limited(await sign_in(http, email.upper()), '"failures";q=2;w=300')
         assert (await sign_in(http, another)).status_code == 401
 
     async def test_failures_at_an_unknown_account_count(self, start: Start) -> None:
@@ -158,7 +160,7 @@ class TestFailures:
         assert (await sign_in(http, email)).status_code == 401
         assert (await sign_in(http, email, PASSWORD)).status_code == 200
         assert (await sign_in(http, email)).status_code == 401
-        assert_rate_limited(await sign_in(http, email), '"default";q=2;w=300')
+        assert_rate_limited(await sign_in(http, email), '"failures";q=2;w=300')
 
     async def test_being_asked_for_the_organisation_is_no_failure(
         self, start: Start, database: Database, desk: Desk

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import orjson
 
+# The descriptions of those that are not JSON, or not JSON that every reader takes.
+MALFORMED_BODIES = frozenset(
+    {
+        "spaces", "half a body", "two bodies", "NaN", "infinity", "a number past all bounds",
+        "a number of 5,000 digits", "not UTF-8", "UTF-8 of a surrogate", "UTF-16", "10,000 lists", "10,000 objects",
+        "lists that never end", "comments", "a form", "a name twice",
+    }
+)  # fmt: skip
 # By description. No operation accepts one of them.
 HOSTILE_BODIES: dict[str, bytes] = {
     "nothing": b"",
@@ -29,6 +37,7 @@ HOSTILE_BODIES: dict[str, bytes] = {
     "10,000 objects": b'{"name": ' * 10_000 + b"1" + b"}" * 10_000,
     "lists that never end": b"[" * 10_000,
     "1,000 objects": b'{"name": ' * 1000 + b"1" + b"}" * 1000,
+    "a name twice": b'{"name": "Growfin", "name": "Growfin"}',
     "a NUL": b'{"name": "a\\u0000b", "\\u0000": 1}',
     "comments": b'{"name": "Growfin" /* ours */}',
     "a form": b"name=Growfin&domain=growfin.com",

@@ -41,7 +41,6 @@ async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limit
     with pytest.raises(TooMany) as refused:
         await limiter.count_or_refuse("3/minute", "a")
     assert 1 <= refused.value.retry_after <= 60
-    assert (refused.value.limit, refused.value.window) == (3, 60)
 
 
 async def test_concurrent_attempts_are_all_counted(limiter: Limiter) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.errors import BadInput, VersionConflict
-from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
+from app.core.errors import VersionConflict
+from app.core.web.preconditions import check_form, check_if_match, is_unmodified, make_etag
 from tests.organisation_client import Desk
 from tests.problems import assert_problem
 
@@ -32,8 +32,8 @@ class TestIfMatch:
 
     @pytest.mark.parametrize("header", MALFORMED)
     def test_a_malformed_header_is_refused(self, header: str) -> None:
-        with pytest.raises(BadInput):
-            check_if_match(header, 3)
+        with pytest.raises(ValueError, match="entity tag"):
+            check_form(header)
 
     @pytest.mark.parametrize(
         ("header", "status", "code"), [('"0"', 412, "version_conflict"), ("x", 422, "invalid_input")]

@@ -58,11 +58,12 @@ class TestFieldNames:
         answer = await http.post("/orders", json=body)
         assert [error["field"] for error in answer.json()["errors"]] == wrong
 
-    async def test_an_error_about_malformed_json_names_no_field(self, http: httpx.AsyncClient) -> None:
+    async def test_malformed_json_is_an_error_without_fields(self, http: httpx.AsyncClient) -> None:
         answer = await http.post("/orders", content=b'{"orderLines": [', headers={"Content-Type": "application/json"})
-        assert answer.json()["errors"] == [
-            {"field": "", "message": "The body is not valid JSON: unexpected end of data, at character 17."}
-        ]
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (400, "malformed_body")
+        assert problem["detail"] == "The body is not valid JSON: the error is at character 17."
+        assert "errors" not in problem
 
 
 def test_every_kind_of_error_has_a_status_and_a_unique_code() -> None:

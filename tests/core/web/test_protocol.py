@@ -164,6 +164,46 @@ class TestEverythingElse:
             assert refused.headers["x-content-type-options"] == "nosniff"
             assert await wire.read_to_end() == b""
 
+    @pytest.mark.parametrize(
+        ("headers", "body"),
+        [
+            (["Transfer-Encoding: xchunked"], b"2\r\n{}\r\n0\r\n\r\n"),
+            (["Transfer-Encoding: gzip, chunked"], b"2\r\n{}\r\n0\r\n\r\n"),
+            (["Transfer-Encoding: chunked"], b"zz\r\n{}\r\n0\r\n\r\n"),
+            (["Transfer-Encoding: chunked"], b"2\r\n{}XX0\r\n\r\n"),
+            (["Transfer-Encoding: chunked"], b"ffffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
+            (["Transfer-Encoding: chunked", "Content-Length: 2"], b"2\r\n{}\r\n0\r\n\r\n"),
+            (["Host: a second one", "Content-Length: 2"], b"{}"),
+        ],
+        ids=["unknown coding", "two codings", "malformed size", "malformed end", "large size", "length", "two hosts"],
+    )
+    async def test_a_malformed_body_is_a_problem(self, web: Server, headers: list[str], body: bytes) -> None:
+        async with web.connected() as wire:
+            await wire.send(post("/digest", *headers) + body)
+            refused = await wire.receive_response()
+            assert (refused.status, refused.problem["code"]) == (400, "bad_request")
+            assert refused.headers["connection"] == "close"
+            assert await wire.read_to_end() == b""
+
+    async def test_a_chunk_that_is_malformed_later_is_a_problem_too(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.send(post("/digest", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n", b"x\r\n", pause=0.05)
+            assert (await wire.receive_response()).status == 400
+
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (b"GET /v1/tickets/1 HTTP/1.1\r\n\r\n", 400),
+            (b"GET /v1/tickets/1 HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            (b"GET /v1/tickets/1 HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", 200),
+            (b"GET /v1/tickets/1 HTTP/1.0\r\n\r\n", 200),
+        ],
+    )
+    async def test_one_valid_host_is_required_since_http_1_1(self, web: Server, head: bytes, status: int) -> None:
+        async with web.connected() as wire:
+            await wire.send(head)
+            assert (await wire.receive_response()).status == status
+
     async def test_no_problem_is_written_into_another_response(self) -> None:
         with serving(make_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:

@@ -43,7 +43,7 @@ def faults_of(model: type[BaseModel], values: object) -> Iterator[tuple[str, str
         model.model_validate(values)
     except ValidationError as error:
         found = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        for fault in read_faults(RequestValidationError(found), "application/json"):
+        for fault in read_faults(RequestValidationError(found)):
             yield fault.field, fault.message
 
 

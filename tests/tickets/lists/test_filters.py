@@ -120,6 +120,14 @@ async def test_a_filter_without_matches_gives_an_empty_page(
     assert answer.json() == {"items": [], "nextCursor": None, "total": 0}
 
 
+async def test_an_unencoded_plus_in_an_offset_is_told_as_that(desk: Desk) -> None:
+    answer = await desk.admin.get("/tickets?createdAfter=2026-03-02T09:30:00+01:00")
+    assert answer.json()["errors"] == [
+        {"field": "createdAfter", "message": "The + of the time zone offset arrived as a space: encode it as %2B."}
+    ]
+    assert (await desk.admin.get("/tickets?createdAfter=2026-03-02T09:30:00%2B01:00")).status_code == 200
+
+
 async def test_time_filters_exclude_their_bounds(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
     desk, tickets = desk_with_tickets
     created = {ticket["number"]: ticket["createdAt"] for ticket in tickets}
