@@ -11,7 +11,11 @@ from app.core.clock import real_now
 
 @dataclass(frozen=True)
 class Tenant:
-    """A snapshot of an organisation's settings."""
+    """A snapshot of an organisation's settings.
+
+    `reference_prefix` is `None` unless the domain has changed: see `tickets/references.py`. `ticket_path` is the page
+    of a ticket in the organisation's front end, below `app_url`.
+    """
 
     id: UUID
     name: str
@@ -23,6 +27,8 @@ class Tenant:
     support_email: str | None
     app_url: str | None = None
     require_2fa: bool = False
+    reference_prefix: str | None = None
+    ticket_path: str = "/tickets/{id}"
 
     def now(self) -> datetime:
         """Return the organisation's time."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.lookups import select_by_ids
 from app.core.ids import new_id
@@ -18,6 +19,7 @@ from app.core.outbox.backoff import DELIVERY_BACKOFF
 from app.core.outbox.channels import ChannelPolicy
 from app.core.outbox.deliveries import NewDelivery
 from app.notifications.models import Mail
+from app.organisations.models import Organisation
 
 
 def get_lane(address: str) -> str:
@@ -32,6 +34,10 @@ EMAIL = ChannelPolicy(
     max_in_flight_per_lane=4,
     get_lane=get_lane,
 )
+
+
+# Mails with this link go to the owner of a domain, who is a stranger. So they have the name of the installation.
+DOMAIN_PROOF_LINK = PAGES[LinkPurpose.VERIFY_DOMAIN]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,9 @@ class OutgoingMail:
     link: str | None
     link_id: UUID | None
     created_at: datetime
+    ticket_id: UUID | None = None  # the mails about a ticket form a thread
+    sender_name: str | None = None  # None: the name in the settings
+    refusal: str | None = None  # why the mail must not be sent
 
 
 async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> None:
@@ -109,10 +118,14 @@ async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[U
     """Read the mails of these deliveries, by their ids."""
     columns = (
         Mail.org_id, Mail.id, Mail.recipient, Mail.subject, Mail.body_text.label("text"), Mail.body_html.label("html"),
-        Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at,
+        Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at, Mail.ticket_id,
     )  # fmt: skip
-    rows = await db.execute(select_by_ids(Mail, org_id, ids, columns))
-    return {row.id: OutgoingMail(**row._asdict()) for row in rows}
+    rows = (await db.execute(select_by_ids(Mail, org_id, ids, columns))).all()
+    name = await db.scalar(select(Organisation.name).where(Organisation.id == org_id))
+    return {
+        row.id: OutgoingMail(**row._asdict(), sender_name=None if row.link == DOMAIN_PROOF_LINK else name)
+        for row in rows
+    }
 
 
 async def delete_mails(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:

@@ -15,8 +15,10 @@ from app.core.fields import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import write_draft
+from app.notifications.links import make_ticket_url
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
+from app.notifications.threads import keep_subjects, make_subject
 from app.organisations.queries import get_tenant
 from app.tickets.comments.models import Comment
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
@@ -55,11 +57,12 @@ async def mail_reply_to_requester(
             author_id=author.id,
             author=f"{author.first_name} {author.last_name}",
             auto_close_at=ticket.auto_close_at,
+            contact_url=_find_contact_url(organisation, ticket),
         )
         for response, ticket, author in rows
         if (recipient := _find_address(ticket, requesters, MailKind.TICKET_RESPONDED))
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
@@ -77,8 +80,9 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             user_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
-            requester=tickets[ticket_id].requester_email,
+            requester=_get_requester_email(tickets[ticket_id]),
             first_name=users[user_id].first_name,
+            ticket_url=_make_ticket_url(organisation, tickets[ticket_id]),
         )
         for ticket_id, user_id in assignments
         if ticket_id in tickets
@@ -87,7 +91,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
         and is_deliverable(users[user_id].email)
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
@@ -104,12 +108,13 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
             recipient,
             ticket.requester_user_id,
             auto_close_at=event.auto_close_at,
+            contact_url=_find_contact_url(organisation, ticket),
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))
         and (recipient := _find_address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def _read_requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
@@ -122,8 +127,24 @@ def _find_address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: 
     account = requesters.get(ticket.requester_user_id)
     if account is not None and kind in account.muted:
         return None
-    address = account.email if account else ticket.requester_email
+    address = account.email if account else _get_requester_email(ticket)
     return address if is_deliverable(address) else None
+
+
+def _get_requester_email(ticket: Ticket) -> str:
+    """Return the address that the ticket was opened for."""
+    return ticket.requester_email
+
+
+def _find_contact_url(organisation: Tenant, ticket: Ticket) -> str | None:
+    """Return where the requester can turn to: the ticket if they have an account, or else the front end."""
+    return _make_ticket_url(organisation, ticket) if ticket.requester_user_id else organisation.app_url
+
+
+def _make_ticket_url(organisation: Tenant, ticket: Ticket) -> str | None:
+    """Return the address of the ticket in the organisation's front end, if it has one."""
+    reference = make_reference(organisation, ticket.number)
+    return make_ticket_url(organisation.app_url, organisation.ticket_path, ticket.id, reference)
 
 
 async def _read_tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
@@ -155,13 +176,13 @@ def _write_draft(
     **context: ContextValue,
 ) -> MailDraft:
     """Write a mail about a ticket."""
-    reference = make_reference(organisation.domain, ticket.number)
+    reference = make_reference(organisation, ticket.number)
     return write_draft(
         organisation,
         template,
         recipient,
         {"reference": reference, "title": ticket.title, **context},
-        fallback_subject=f"{reference}: {ticket.title}",
+        fallback_subject=make_subject(reference, ticket.title),
         ticket_id=ticket.id,
         user_id=user_id,
         author_id=author_id,

@@ -22,7 +22,8 @@ class OrganisationStatus(StrEnum):
 class Organisation(Base):
     """A tenant. `clock_offset` is zero except in a sandbox.
 
-    Links in mails lead to `app_url`, or else to Tessera's own pages.
+    Links in mails lead to `app_url`, or else to Tessera's own pages. `domain_verified_at` is when the organisation
+    proved that `domain` is its own. `reference_prefix` is that of its first domain, if the domain has changed since.
     """
 
     __tablename__ = "organisations"
@@ -30,6 +31,8 @@ class Organisation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     domain: Mapped[str]
+    domain_verified_at: Mapped[datetime | None]
+    reference_prefix: Mapped[str | None]
     sandbox: Mapped[bool]
     status: Mapped[OrganisationStatus] = mapped_column(TextEnum(OrganisationStatus), server_default=text("'ACTIVE'"))
     clock_offset: Mapped[timedelta] = mapped_column(Interval, server_default=text("'0'"))
@@ -37,6 +40,7 @@ class Organisation(Base):
     timezone: Mapped[str]
     support_email: Mapped[str | None]
     app_url: Mapped[str | None]
+    ticket_path: Mapped[str] = mapped_column(default="/tickets/{id}", server_default=text("'/tickets/{id}'"))
     require_2fa: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[datetime]
 

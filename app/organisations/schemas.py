@@ -36,6 +36,7 @@ from app.core.fields import (
     clean_line,
 )
 from app.organisations import models
+from app.organisations.rules import refuse_public_suffix, refuse_url
 from app.organisations.service import OrganisationChanges
 
 MAX_ADVANCE = timedelta(days=400)
@@ -77,8 +78,30 @@ AppUrl = Annotated[
 ]
 
 
+# A domain that an organisation can have.
+OwnDomain = Annotated[Domain, AfterValidator(refuse_public_suffix)]
+OrganisationName = Annotated[Name, AfterValidator(refuse_url)]
+MAX_PATH_LENGTH = 200
+# The path of a ticket below the `appUrl`. It may be in a query or a fragment, as in `/#/tickets/{id}`.
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?#-]*", re.ASCII)
+_PLACEHOLDERS = re.compile(r"\{(?:id|reference)\}")
+
+
+def _check_ticket_path(value: str) -> str:
+    if not _PLACEHOLDERS.search(value) or not _PATH.fullmatch(_PLACEHOLDERS.sub("", value)):
+        raise ValueError("This is not a path such as /tickets/{id}: it begins with / and has {id} or {reference}.")
+    return value
+
+
+TicketPath = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PATH_LENGTH),
+    BeforeValidator(clean_line),
+    AfterValidator(_check_ticket_path),
+]
+
 _ID = Field(description="The organisation's id.", examples=[EXAMPLE_ID])
-_NAME = Field(description="The organisation's name.", examples=["Growfin"])
+_NAME = Field(description="The organisation's name, without a web address.", examples=["Growfin"])
 _DOMAIN = Field(description="The organisation's domain, in lower case and IDNA form.", examples=["growfin.com"])
 _SANDBOX = Field(description="Whether the organisation's clock can be moved forward, to try out what takes days.")
 _AutoCloseDays = Annotated[StrictInt, Field(ge=1, le=365), OF_ANY_SIZE]
@@ -94,6 +117,11 @@ _APP_URL = Field(
     description="The URL of your own front end, which links in mails lead to; null for Tessera's own pages.",
     examples=["https://desk.growfin.com"],
 )
+_TICKET_PATH = Field(
+    description="The page of a ticket in your own front end, below `appUrl`: `{id}` and `{reference}` stand for the "
+    "ticket's. Mails lead there.",
+    examples=["/tickets/{id}"],
+)
 _REQUIRE_2FA = Field(
     alias="require2fa",
     description="Whether admins and engineers must have a second factor. Those without one must set it up before they "
@@ -105,9 +133,9 @@ _REQUIRE_2FA = Field(
 class OrganisationCreate(RequestModel):
     """A new organisation."""
 
-    name: Annotated[Name, _NAME]
+    name: Annotated[OrganisationName, _NAME]
     domain: Annotated[
-        Domain,
+        OwnDomain,
         Field(
             description="The organisation's domain, in any case and script; stored in lower case and IDNA form.",
             examples=["growfin.com"],
@@ -139,12 +167,17 @@ class Organisation(ResponseModel):
     id: Annotated[UUID, _ID]
     name: Annotated[str, _NAME]
     domain: Annotated[str, _DOMAIN]
+    domain_verified_at: Annotated[
+        UtcTimestamp | None,
+        Field(description="When the organisation proved that the domain is its own; null if it did not."),
+    ]
     sandbox: Annotated[bool, _SANDBOX]
     now: Annotated[UtcTimestamp, Field(description="The time on the organisation's clock.")]
     auto_close_days: Annotated[int, _AUTO_CLOSE_DAYS]
     timezone: Annotated[str, _TIMEZONE]
     support_email: Annotated[str | None, _SUPPORT_EMAIL]
     app_url: Annotated[str | None, _APP_URL]
+    ticket_path: Annotated[str, _TICKET_PATH]
     require_2fa: Annotated[bool, _REQUIRE_2FA]
     created_at: CreatedAt
 
@@ -159,12 +192,14 @@ class Organisation(ResponseModel):
             id=row.id,
             name=row.name,
             domain=row.domain,
+            domain_verified_at=row.domain_verified_at,
             sandbox=row.sandbox,
             now=now,
             auto_close_days=row.auto_close_days,
             timezone=row.timezone,
             support_email=row.support_email,
             app_url=row.app_url,
+            ticket_path=row.ticket_path,
             require_2fa=row.require_2fa,
             created_at=row.created_at,
         )
@@ -173,11 +208,12 @@ class Organisation(ResponseModel):
 class OrganisationUpdate(RequestModel):
     """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
-    name: Annotated[Name | MISSING, _NAME] = MISSING
+    name: Annotated[OrganisationName | MISSING, _NAME] = MISSING
     auto_close_days: Annotated[_AutoCloseDays | MISSING, _AUTO_CLOSE_DAYS] = MISSING
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
+    ticket_path: Annotated[TicketPath | MISSING, _TICKET_PATH] = MISSING
     require_2fa: Annotated[StrictBool | MISSING, _REQUIRE_2FA] = MISSING
 
     def changes(self) -> OrganisationChanges:
@@ -188,6 +224,7 @@ class OrganisationUpdate(RequestModel):
             timezone=self.timezone,
             support_email=self.support_email,
             app_url=self.app_url,
+            ticket_path=self.ticket_path,
             require_2fa=self.require_2fa,
         )
 

@@ -41,6 +41,7 @@ class OrganisationChanges(Changes):
     timezone: str | MISSING = MISSING
     support_email: str | MISSING | None = MISSING
     app_url: str | MISSING | None = MISSING
+    ticket_path: str | MISSING = MISSING
     require_2fa: bool | MISSING = MISSING
 
 

@@ -65,5 +65,5 @@ async def list_tickets(
 def _search(list_query: TicketListQuery, caller: Caller) -> Search | None:
     if list_query.q is None:
         return None
-    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant.domain))
+    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant))
     return Search(query=words, include_replies=sees_comments(caller))
