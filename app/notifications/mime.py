@@ -95,8 +95,8 @@ def _normalise_address(text: str) -> str:
 def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
     """Encode a mail. Its Message-ID is the delivery's id, so that a receiver sees all attempts as one mail.
 
-    All mails about a ticket refer to one Message-ID, as if they replied to it. Together with their equal subjects, this
-    makes mail programs show them as a thread. No mail has this Message-ID itself, since each recipient gets other mails.
+    All mails about a ticket refer to one Message-ID, as if they replied to it. With their equal subjects, this makes
+    mail programs show them as a thread. No mail has this Message-ID itself, since each recipient gets other mails.
 
     Args:
         sender: its address sends all mails; its name only those that have no `sender_name`.

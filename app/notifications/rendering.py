@@ -89,6 +89,10 @@ def _isolate(value: object) -> str:
     return isolate(str(value))  # for a missing key, `str` raises
 
 
+def _isolate_lines(value: object) -> str:
+    return isolate_lines(str(value))
+
+
 def _break_lines(value: str) -> Markup:
     """Convert newlines to `<br>`, since not every mail program supports the style `white-space`."""
     return Markup("<br>\n").join(value.splitlines())
@@ -104,5 +108,5 @@ _templates = Environment(
     auto_reload=False,
 )
 _templates.filters.update(
-    moment=_format_moment, lines=_break_lines, isolated=_isolate, isolated_lines=isolate_lines, shorten=shorten
+    moment=_format_moment, lines=_break_lines, isolated=_isolate, isolated_lines=_isolate_lines, shorten=shorten
 )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.notifications.mails import MailDraft
@@ -30,7 +31,7 @@ async def keep_subjects(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDra
         return list(drafts)
     rows = await db.execute(
         select(Mail.ticket_id, Mail.recipient, Mail.subject)
-        .distinct(Mail.ticket_id, Mail.recipient)
+        .ext(distinct_on(Mail.ticket_id, Mail.recipient))
         .where(Mail.org_id == org_id, Mail.ticket_id.in_(ticket_ids))
         .order_by(Mail.ticket_id, Mail.recipient, Mail.created_at, Mail.id)
     )
