@@ -76,7 +76,9 @@ def test_the_mails_of_a_ticket_reply_to_one_root() -> None:
     assert mail["In-Reply-To"] == mail["References"] == f"<ticket.{ticket_id}@growfin.com>"
 
 
-@pytest.mark.parametrize("name", ['Ada "Growfin" <ada@evil.example>', "山田\r\nBcc: eve@evil.example", "Growfin " * 7 + "Ltd."])
+@pytest.mark.parametrize(
+    "name", ['Ada "Growfin" <ada@evil.example>', "山田\r\nBcc: eve@evil.example", "Growfin " * 7 + "Ltd."]
+)
 def test_the_sender_has_the_name_of_the_organisation_over_the_services_address(name: str) -> None:
     (sender,) = encode_and_parse(replace(MAIL, sender_name=name))["From"].addresses
 
