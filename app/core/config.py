@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     org_sign_up: Literal["open", "closed", "token"] = "open"
     org_sign_up_token: SecretStr | None = Field(None, min_length=16, max_length=200)
-    unproved_mail_limit: int = Field(0, ge=0, le=1_000_000)  # 0: no limit
+    unproved_mail_limit: int = Field(0, ge=0, le=1_000_000)  # outside addresses in 24 hours; 0: no limit
     dns_server: str | None = None
 
     sign_up_limit: str = "300/minute"

@@ -89,7 +89,7 @@ class OrganisationDomain(ResponseModel):
 class ConfirmedDomain(ResponseModel):
     """The domain that was confirmed."""
 
-    domain: Annotated[str, Field(description="The domain, which is now that of the organisation.")]
+    domain: Annotated[str, Field(description="The domain, which is now the organisation's.", examples=["growfin.com"])]
 
 
 def find_proof_time(organisation: Organisation, domain: str) -> datetime | None:
