@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
 _BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
 _MAX_PLAIN_HEADER_LENGTH = 60  # characters; a longer text is encoded, so that it can be folded anywhere
+_MAX_MAILBOX_LENGTH = 60  # characters of name and address that fit in one line with the name of the header
 _NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
@@ -52,10 +53,10 @@ class Mailbox:
             return self.address
         if _needs_encoding(self.name):
             return f"{_encode_words(self.name)}\r\n <{self.address}>"
-        if _ATOMS.fullmatch(self.name):
-            return f"{self.name} <{self.address}>"
         quoted = re.sub(r'(["\\])', r"\\\1", self.name)
-        return f'"{quoted}" <{self.address}>'
+        name = self.name if _ATOMS.fullmatch(self.name) else f'"{quoted}"'
+        fold = "\r\n" if len(name) + len(self.address) > _MAX_MAILBOX_LENGTH else ""
+        return f"{name}{fold} <{self.address}>"
 
 
 @dataclass(frozen=True, kw_only=True)
