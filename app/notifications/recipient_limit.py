@@ -101,15 +101,10 @@ async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str
 
 
 async def _reserve(db: AsyncSession, org_id: UUID, addresses: set[str], limit: int, now: datetime) -> set[str]:
-    """Count these addresses as recipients of the last 24 hours; return those within the limit.
-
-    Two workers may claim mails of the organisation at once, so a lock serialises them.
-    """
-    key = int.from_bytes(org_id.bytes[12:], signed=True)
-    await db.execute(select(func.pg_advisory_xact_lock(LOCK_KIND, key)))
-    own = OutsideRecipient.org_id == org_id
-    await db.execute(delete(OutsideRecipient).where(own, OutsideRecipient.mailed_at <= now - PERIOD))
-    known = set(await db.scalars(select(OutsideRecipient.address_hash).where(own).limit(limit)))
+    """Count these addresses as recipients of the last 24 hours; return those within the limit."""
+    await delete_expired(db, org_id, now)
+    counted = select(OutsideRecipient.address_hash).where(OutsideRecipient.org_id == org_id)
+    known = set(await db.scalars(counted.limit(limit)))
     hashes = {hash_address(address): address for address in sorted(addresses)}
     new = [one for one in hashes if one not in known][: max(0, limit - len(known))]
     reserved = sorted({*new, *(hashes.keys() & known)})
@@ -126,6 +121,18 @@ async def _reserve(db: AsyncSession, org_id: UUID, addresses: set[str], limit: i
     return {hashes[one] for one in reserved}
 
 
+async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime) -> int:
+    """Delete the addresses that no longer count; return their number.
+
+    Two workers may claim mails of the organisation at once. They are serialised from here until their transactions end.
+    """
+    key = int.from_bytes(org_id.bytes[12:], signed=True)
+    await db.execute(select(func.pg_advisory_xact_lock(LOCK_KIND, key)))
+    expired = (OutsideRecipient.org_id == org_id, OutsideRecipient.mailed_at <= now - PERIOD)
+    deleted = await db.scalars(delete(OutsideRecipient).where(*expired).returning(OutsideRecipient.org_id))
+    return len(deleted.all())
+
+
 def hash_address(address: str) -> bytes:
-    """Compute the SHA-256 of an address, which is stored instead of it: an erased user must leave no trace."""
+    """Compute the SHA-256 of an address, which is stored instead of it."""
     return hashlib.sha256(address.encode()).digest()

@@ -51,8 +51,14 @@ def refuse_url(name: str) -> str:
         ValueError: a mail program would make a link of it, or of a part.
     """
     plain = unicodedata.normalize("NFKC", name)
-    if "://" in plain or any(_is_host(found[0]) for found in _HOST.finditer(plain)):
-        raise ValueError("A name may hold no web address: write Growfin instead of growfin.com.")
+    if "://" in plain:
+        raise ValueError("A name may hold no URL: remove it.")
+    for found in _HOST.finditer(plain):
+        if _is_host(found[0]):
+            raise ValueError(
+                f"A name may hold no web address, and {found[0]} looks like one: put a space after the dot, or write "
+                "Growfin instead of growfin.com."
+            )
     return name
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -16,6 +16,7 @@ from app.core.database.pool import Database
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.notifications.models import OutsideRecipient
+from app.worker import JOBS, Worker
 from tests.conftest import settings_for
 from tests.notifications.users import add_user, execute_sql, unique_address
 from tests.organisation_client import JSON, Desk
@@ -133,3 +134,20 @@ async def test_an_address_counts_for_24_hours(desk: Desk, settings: Settings) ->
     await desk.work(settings)
 
     assert await count_statuses(desk) == {"SENT": 2 * LIMIT, "FAILED": 1}
+
+
+async def test_housekeeping_deletes_addresses_that_no_longer_count(
+    desk: Desk, settings: Settings, database: Database
+) -> None:
+    await mail(desk, *unique_addresses(LIMIT))
+    await desk.work(settings)
+    own = OutsideRecipient.org_id == desk.id
+    async with desk.database.session(desk.id) as db:
+        first = await db.scalar(select(OutsideRecipient.address_hash).where(own).limit(1))
+        old = {"mailed_at": real_now() - timedelta(hours=24)}
+        await db.execute(update(OutsideRecipient).where(own, OutsideRecipient.address_hash != first).values(old))
+
+    await JOBS["housekeeping"].run(Worker(settings, database))
+
+    async with desk.database.session(desk.id) as db:
+        assert (await db.scalars(select(OutsideRecipient.address_hash).where(own))).all() == [first]
