@@ -3,8 +3,8 @@
 It holds for organisations that have not proved their domain, if the operator sets `UNPROVED_MAIL_LIMIT`. It is checked
 when a worker claims the mails. A mail beyond it fails, and the notification log says why.
 
-Not counted are the users of the organisation who have verified their address, the first admin, and mails that prove the
-domain. Other users are counted: an organisation can enter any address as that of an admin.
+Not counted are the users of the organisation who have verified their address, its first admins, and mails that prove
+the domain. Other users are counted: an organisation can enter any address as that of an admin.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from app.notifications.models import OutsideRecipient
 from app.organisations.models import Organisation
 
 PERIOD = timedelta(hours=24)
+FIRST_USERS = 5
 LOCK_KIND = 0x6D61696C  # tells this lock from other advisory locks
 
 
@@ -85,7 +86,11 @@ async def refuse_beyond_limit(
 
 
 async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str]) -> set[str]:
-    """Return those addresses that users have verified, and that of the first admin."""
+    """Return the verified addresses of users among these, and the addresses of the first admins.
+
+    The first users are the same at any time, so that an organisation cannot exchange them: users are never deleted,
+    unless they are invited. Whether they are admins can change.
+    """
     verified = await db.scalars(
         select(User.email).where(
             User.org_id == org_id,
@@ -94,10 +99,14 @@ async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str
             User.status == AccountStatus.ACTIVE,
         )
     )
-    first_admin = await db.scalar(
-        select(User.email).where(User.org_id == org_id, User.role_kind == RoleKind.ADMIN).order_by(User.id).limit(1)
+    first_users = await db.execute(
+        select(User.email, User.role_kind)
+        .where(User.org_id == org_id, User.status != AccountStatus.INVITED)
+        .order_by(User.id)
+        .limit(FIRST_USERS)
     )
-    return {email for email in (*verified, first_admin) if email is not None}
+    admins = {user.email for user in first_users if user.role_kind == RoleKind.ADMIN}
+    return {email for email in verified if email is not None} | admins
 
 
 async def _reserve(db: AsyncSession, org_id: UUID, addresses: set[str], limit: int, now: datetime) -> set[str]:

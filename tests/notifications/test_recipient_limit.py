@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -16,6 +16,7 @@ from app.core.database.pool import Database
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.notifications.models import OutsideRecipient
+from app.notifications.recipient_limit import FIRST_USERS
 from app.worker import JOBS, Worker
 from tests.conftest import settings_for
 from tests.notifications.users import add_user, execute_sql, unique_address
@@ -86,7 +87,7 @@ async def test_the_limit_holds_for_one_batch_and_for_concurrent_workers(desk: De
     assert await count_statuses(desk) == {"SENT": LIMIT, "FAILED": 27}
 
 
-async def test_own_admins_and_users_with_a_verified_address_are_not_counted(desk: Desk, settings: Settings) -> None:
+async def test_first_admins_and_users_with_a_verified_address_are_not_counted(desk: Desk, settings: Settings) -> None:
     users = [await add_user(desk, email_verified_at=real_now(), role_kind=kind) for kind in ("ADMIN", "CUSTOMER")]
     await mail(desk, *unique_addresses(LIMIT))
     await desk.work(settings)
@@ -97,11 +98,25 @@ async def test_own_admins_and_users_with_a_verified_address_are_not_counted(desk
 
 
 async def test_any_address_can_be_entered_as_that_of_an_admin_so_it_is_counted(desk: Desk, settings: Settings) -> None:
-    admins = [await add_user(desk, role_kind="ADMIN") for _ in range(LIMIT + 1)]
+    admins = [await add_user(desk, role_kind="ADMIN") for _ in range(FIRST_USERS + LIMIT + 1)]
     await mail(desk, *[admin.email for admin in admins])
     await desk.work(settings)
 
-    assert await count_statuses(desk) == {"SENT": LIMIT, "FAILED": 1}
+    # One of the first users is the desk's admin.
+    assert await count_statuses(desk) == {"SENT": FIRST_USERS - 1 + LIMIT, "FAILED": 2}
+
+
+async def test_the_first_admins_cannot_be_exchanged(desk: Desk, settings: Settings) -> None:
+    for _ in range(3):
+        admins = [await add_user(desk, role_kind="ADMIN") for _ in range(FIRST_USERS)]
+        await mail(desk, *[admin.email for admin in admins])
+        await desk.work(settings)
+        for admin in admins:
+            await desk.admin.delete(f"/users/{admin.id}")
+
+    async with desk.database.session(desk.id) as db:
+        own = OutsideRecipient.org_id == desk.id
+        assert await db.scalar(select(func.count()).select_from(OutsideRecipient).where(own)) == LIMIT
 
 
 async def test_the_mails_that_prove_the_domain_are_not_counted(desk: Desk, settings: Settings) -> None:
