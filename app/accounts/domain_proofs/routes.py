@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.access.callers import UserCaller
 from app.access.errors import PermissionRequired
 from app.access.operation_requirements import requires
 from app.access.services import Services, get_services
-from app.access.transactions import Db, invalidate_credentials
+from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource, RoleKind
 from app.accounts.domain_proofs import service
 from app.accounts.domain_proofs.dns import read_txt
@@ -113,11 +114,7 @@ async def _look_up_record(services: Services, org_id: UUID, domain: str) -> None
 
 
 async def _accept(request: Request, proof: Proof) -> Organisation:
-    organisation, displaced_id = await service.accept_proof(get_services(request).database, proof)
-    invalidate_credentials(request, proof.org_id)
-    if displaced_id is not None:
-        invalidate_credentials(request, displaced_id)
-    return organisation
+    return await service.accept_proof(partial(transaction_refreshing_credentials, request), proof)
 
 
 def _ensure_admin(caller: UserCaller) -> None:

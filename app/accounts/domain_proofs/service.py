@@ -6,6 +6,8 @@ from one that has not proved it. The other one gets a placeholder, keeps its ref
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,6 +29,8 @@ from app.organisations.events import OrganisationDomainLost, OrganisationDomainV
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant, lock_organisation
 from app.organisations.rules import derive_reference_prefix, make_placeholder_domain
+
+OpenTransaction = Callable[[UUID], AbstractAsyncContextManager[AsyncSession]]  # of the organisation with this id
 
 MAX_ATTEMPTS = 3  # another organisation may sign up with a domain at the moment at which it is free
 
@@ -81,30 +85,28 @@ async def read_proof(database: Database, subject: TokenSubject) -> Proof:
         )
 
 
-async def accept_proof(database: Database, proof: Proof) -> tuple[Organisation, UUID | None]:
+async def accept_proof(open_transaction: OpenTransaction, proof: Proof) -> Organisation:
     """Give the domain to the organisation that has proved it.
 
     The organisation that held it loses it in a transaction of its own, since row level security separates the events of
     both. If the service is killed in between, the domain is free, and the proof can be repeated.
 
-    Returns:
-        The organisation, and the id of the one that lost the domain, if any.
+    Args:
+        open_transaction: opens a transaction that changes what credentials of an organisation resolve to.
 
     Raises:
         DomainTaken: another organisation has proved it before.
         LinkExpired
     """
-    displaced_id = None
     for _ in range(MAX_ATTEMPTS):
-        async with database.session(proof.org_id) as db:
+        async with open_transaction(proof.org_id) as db:
             holder = await _find_other_holder(db, proof.org_id, proof.domain)
         if holder is not None:
-            async with database.session(holder.id) as db:
+            async with open_transaction(holder.id) as db:
                 await _displace(db, holder.id, proof.domain)
-            displaced_id = holder.id
         try:
-            async with database.session(proof.org_id) as db:
-                return await _set_domain(db, proof), displaced_id
+            async with open_transaction(proof.org_id) as db:
+                return await _set_domain(db, proof)
         except DomainTaken:
             continue
     raise DomainTaken
