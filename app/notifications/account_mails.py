@@ -97,8 +97,11 @@ def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
 
 
 def _write_domain_mail(organisation: Tenant, link: Link) -> MailDraft:
-    """Write the mail to the owner of a domain. It does not lead to the organisation, which may be anybody's."""
-    return _write_account_mail(
+    """Write the mail to the owner of a domain. It neither comes from the organisation nor leads to it.
+
+    The organisation is one that any visitor may have signed up.
+    """
+    mail = _write_account_mail(
         organisation,
         "verify_domain",
         link.email,
@@ -112,6 +115,7 @@ def _write_domain_mail(organisation: Tenant, link: Link) -> MailDraft:
         link=PAGES[link.purpose],
         link_id=link.id,
     )
+    return replace(mail, sender_name=None)
 
 
 async def mail_domain_loss(

@@ -52,6 +52,7 @@ def write_draft(
     make = partial(
         MailDraft,
         recipient=recipient,
+        sender_name=organisation.name,
         reply_to=support_email,
         ticket_id=ticket_id,
         user_id=user_id,

@@ -44,6 +44,7 @@ class Mail(Base):
     subject: Mapped[str]
     body_text: Mapped[str]
     body_html: Mapped[str | None]
+    sender_name: Mapped[str | None]
     reply_to: Mapped[str | None]
     link: Mapped[str | None]
     link_id: Mapped[UUID | None]

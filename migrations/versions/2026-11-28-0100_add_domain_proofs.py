@@ -1,4 +1,4 @@
-"""Add proofs of domains, the page of a ticket in the front end, and the count of outside addresses that get mail."""
+"""Add proofs of domains, outside addresses that got mail, names of senders, and the page of a ticket in a front end."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def upgrade() -> None:
         "organisations",
         sa.Column("ticket_path", sa.Text(), server_default=sa.text("'/tickets/{id}'"), nullable=False),
     )
+    op.add_column("mails", sa.Column("sender_name", sa.Text()))
     set_purposes(*PURPOSES, "VERIFY_DOMAIN")
     op.create_table(
         "outside_recipients",
@@ -47,6 +48,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM links WHERE purpose = 'VERIFY_DOMAIN'")
     op.execute("ALTER TABLE links FORCE ROW LEVEL SECURITY")
     set_purposes(*PURPOSES)
+    op.drop_column("mails", "sender_name")
     op.drop_column("organisations", "ticket_path")
     op.drop_column("organisations", "reference_prefix")
     op.drop_column("organisations", "domain_verified_at")
