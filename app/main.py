@@ -21,6 +21,7 @@ from app.access.attempt_limits import Attempts
 from app.access.credential_cache import CredentialCache
 from app.access.credential_changes import CredentialChangeReader
 from app.access.startup_checks import check_callers
+from app.accounts.domain_proofs.routes import router as domain_proofs
 from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
@@ -75,7 +76,8 @@ from app.worker import Worker
 # Paths are matched in this order: tickets first, since they get the most requests.
 ROUTERS = (
     fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
-    organisations, requesters, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    organisations, domain_proofs, requesters, sign_in, sessions, passwords, email_addresses, second_factor, social,
+    users,
     erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
     operations, pages,
 )  # fmt: skip

@@ -40,6 +40,7 @@ from app.menus.reactions import seed_menus
 from app.notifications.account_mails import (
     ACCOUNT_NOTICES,
     mail_account_notices,
+    mail_domain_loss,
     mail_link,
     mail_previous_address,
     mail_sign_up_requests,
@@ -48,8 +49,9 @@ from app.notifications.channel import make_email_channel
 from app.notifications.erasure import erase_mails, erase_mails_of_requester
 from app.notifications.links import fill_in_link
 from app.notifications.mails import EMAIL
+from app.notifications.recipient_limit import limit_recipients
 from app.notifications.ticket_mails import mail_new_assignee, mail_reply_to_requester, remind_requester
-from app.organisations.events import OrganisationSignedUp
+from app.organisations.events import OrganisationDomainLost, OrganisationSignedUp
 from app.requesters.events import RequesterErased
 from app.requesters.reactions import erase_requesters, follow_account, follow_name
 from app.tickets.assignment.backlog import (
@@ -118,6 +120,7 @@ SUBSCRIBERS = (
     .on(TicketClosingSoon, remind_requester)
     .on(LinkRequested, mail_link)
     .on(UserSignedUp, mail_sign_up_requests)
+    .on(OrganisationDomainLost, mail_domain_loss)
 )
 for _notice in ACCOUNT_NOTICES:
     SUBSCRIBERS.on(_notice, mail_account_notices)
@@ -150,11 +153,10 @@ def make_channels(settings: Settings) -> Channels:
     """Make the channels that send deliveries, by name."""
     assert settings.secret_key is not None
     complete = partial(fill_in_link, public_url=settings.base_url, secret_key=settings.secret_key)
-    return {
-        EMAIL.name: make_email_channel(
-            smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
-        )
-    }
+    email = make_email_channel(
+        smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
+    )
+    return {EMAIL.name: limit_recipients(email, settings.unproved_mail_limit)}
 
 
 def make_database(settings: Settings, *, pool_size: int | None = None) -> Database:

@@ -28,6 +28,7 @@ from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, relay, timers
+from app.notifications import recipient_limit
 from app.operations import gauges
 from app.operations.models import JobRun
 from app.organisations.models import Organisation
@@ -79,6 +80,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
                 await deliveries.delete_old(db, org_id, worker.channels, before)
                 + await sessions.delete_expired(db, org_id, now)
                 + await links.delete_expired(db, org_id, now)
+                + await recipient_limit.delete_expired(db, org_id, now)
             )
         if deleted:
             unfinished.append(org_id)

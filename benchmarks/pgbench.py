@@ -15,10 +15,10 @@ from uuid import UUID
 from sqlalchemy import make_url
 
 from app.core.outbox.numbering import insert_events_sql
+from app.organisations.rules import derive_reference_prefix
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.lists.queries import Listing, page_statement
-from app.tickets.references import reference_prefix
 from app.tickets.search.queries import FIND_REQUESTER_WORDS, Search
 from app.tickets.search.rules import query
 from app.tickets.statements import COUNT, INSERT, READ
@@ -136,7 +136,9 @@ def _search_query(organisation: Organisation) -> str:
     """Return an expression for one of the searches, by the variable `form`; as a subquery, it is evaluated once."""
     cases = []
     for form, last in zip(SEARCHES, accumulate(SEARCHES.values()), strict=True):
-        tsquery = query(UUID(organisation.id), form.format(**_PLACEHOLDERS), reference_prefix(organisation.domain))
+        tsquery = query(
+            UUID(organisation.id), form.format(**_PLACEHOLDERS), derive_reference_prefix(organisation.domain)
+        )
         assert tsquery
         text = "'{}'".format(tsquery.replace("'", "''"))
         for variable, placeholder in _PLACEHOLDERS.items():

@@ -208,7 +208,7 @@ class TestLookups:
         origins = Origins([], is_listed)
         assert await origins.is_listed("https://a.example")
         failing = True
-        origins.forget()
+        origins.invalidate()
         assert await origins.is_listed("https://a.example")
         assert not await origins.is_listed("https://b.example")
 

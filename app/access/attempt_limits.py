@@ -33,6 +33,10 @@ MAIL_LIMIT = "5/15 minutes"
 INVITATION_LIMIT_PER_EMAIL = "10/hour"
 # Per organisation: any organisation may invite strangers.
 INVITATION_LIMIT_PER_ORGANISATION = "1000/hour"
+# Per organisation, for lookups of TXT records; and per organisation and domain, for links mailed to its postmaster.
+DNS_LOOKUP_LIMIT = "60/hour"
+DOMAIN_MAIL_LIMIT = "3/hour"
+DOMAIN_MAIL_LIMIT_PER_ORGANISATION = "10/day"
 # Per user: decoding the largest picture takes a second of CPU.
 PICTURE_UPLOAD_LIMIT = "20/hour"
 
@@ -184,6 +188,18 @@ class Attempts:
         key = ("invitation", str(org_id), _account_key(email, None))
         await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_EMAIL, *key)
         await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_ORGANISATION, Limit.INVITATIONS, str(org_id))
+
+    async def count_domain_proof(self, method: str, org_id: UUID, domain: str) -> None:
+        """Count an attempt of an organisation to prove a domain, by this method.
+
+        Raises:
+            TooMany
+        """
+        if method == "DNS":
+            await self._limiter.count_or_refuse(DNS_LOOKUP_LIMIT, "domain-lookup", str(org_id))
+            return
+        await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT, "domain-mail", str(org_id), domain)
+        await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT_PER_ORGANISATION, "domain-mails", str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:
         """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.

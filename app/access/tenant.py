@@ -12,7 +12,11 @@ from app.core.clock import real_now
 
 @dataclass(frozen=True)
 class Tenant:
-    """A snapshot of an organisation's settings."""
+    """A snapshot of an organisation's settings.
+
+    `reference_prefix` is `None` unless the domain has changed: see `tickets/references.py`. `ticket_path` is the page
+    of a ticket in the organisation's front end, below `app_url`.
+    """
 
     id: UUID
     name: str
@@ -26,6 +30,8 @@ class Tenant:
     require_2fa: bool = False
     app_origin: str | None = None
     allowed_origins: Sequence[str] = ()
+    reference_prefix: str | None = None
+    ticket_path: str = "/tickets/{id}"
 
     def allows_origin(self, origin: str) -> bool:
         """Return whether browsers of this origin may read responses to the organisation's callers."""

@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+DNS_PORT = 53
 MIN_SECRET_KEY_BYTES = 32
 MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
 # Substrings of sample keys, which are public. Anyone who knows such a key can sign tokens with it.
@@ -109,6 +110,11 @@ class Settings(BaseSettings):
     max_concurrent_requests: int = Field(256, ge=1, le=100_000)
     shutdown_timeout: int = Field(4, ge=1, le=60, description="seconds")
 
+    org_sign_up: Literal["open", "closed", "token"] = "open"
+    org_sign_up_token: SecretStr | None = Field(None, min_length=16, max_length=200)
+    unproved_mail_limit: int = Field(0, ge=0, le=1_000_000)  # outside addresses in 24 hours; 0: no limit
+    dns_server: str | None = None
+
     sign_up_limit: str = "300/minute"
     sign_in_limit: str = "300/minute"
     sign_in_failure_limit: str = "10/5 minutes"
@@ -183,6 +189,16 @@ class Settings(BaseSettings):
             raise ValueError("must be one positive rate, such as 10/minute or 10/5 minutes")
         return value
 
+    @field_validator("dns_server")
+    @classmethod
+    def _check_dns_server(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_address(value, DNS_PORT)
+            except ValueError:
+                raise ValueError("must be an address such as 127.0.0.53, 127.0.0.1:5353 or [::1]:53") from None
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: str | None) -> str | None:
@@ -223,6 +239,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _check_sign_up_token(self) -> Settings:
+        if self.org_sign_up == "token" and self.org_sign_up_token is None:
+            raise ValueError("ORG_SIGN_UP_TOKEN: required with ORG_SIGN_UP=token")
+        return self
+
+    @model_validator(mode="after")
     def _check_secret_key(self) -> Settings:
         if self.secret_key is None:
             if self.database_url is not None:
@@ -245,6 +267,21 @@ class Settings(BaseSettings):
     def mail_dir(self) -> Path:
         """The folder for mails as `.eml` files, used without `SMTP_URL`."""
         return self.data_dir / "mail"
+
+
+def parse_address(text: str, default_port: int) -> tuple[str, int]:
+    """Return the IP address and the port of `address`, `address:port` or `[address]:port`.
+
+    Raises:
+        ValueError
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or (":" in host and not host.startswith("[")):  # an IPv6 address has colons of its own
+        host, port = text, str(default_port)
+    address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    if not (port.isascii() and port.isdecimal()) or int(port) not in range(1, 65_536):
+        raise ValueError("the port must be between 1 and 65535")
+    return str(address), int(port)
 
 
 def is_safe_url(url: str) -> bool:

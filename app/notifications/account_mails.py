@@ -18,7 +18,7 @@ from app.access.tenant import Tenant
 from app.access.user_permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.single_use_links.events import LinkRequested
-from app.accounts.single_use_links.models import PAGES, Link
+from app.accounts.single_use_links.models import PAGES, Link, LinkPurpose
 from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,
@@ -43,6 +43,7 @@ from app.notifications.links import PLACEHOLDER
 from app.notifications.mails import MailDraft
 from app.notifications.models import Mail
 from app.notifications.rendering import ContextValue
+from app.organisations.events import OrganisationDomainLost
 from app.organisations.queries import get_tenant
 
 MAX_ADMINS = 100  # admins who are notified of a sign-up
@@ -82,6 +83,8 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
 
 
 def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
+    if link.purpose is LinkPurpose.VERIFY_DOMAIN:
+        return _write_domain_mail(organisation, link)
     return _write_account_mail(
         organisation,
         link.purpose.lower(),
@@ -91,6 +94,48 @@ def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
         link=(organisation.app_url or "") + PAGES[link.purpose],
         link_id=link.id,
     )
+
+
+def _write_domain_mail(organisation: Tenant, link: Link) -> MailDraft:
+    """Write the mail to the owner of a domain. It neither comes from the organisation nor leads to it.
+
+    The organisation is one that any visitor may have signed up.
+    """
+    mail = _write_account_mail(
+        organisation,
+        "verify_domain",
+        link.email,
+        None,
+        {
+            "link": PLACEHOLDER,
+            "expires_at": link.expires_at,
+            "domain": link.email.rpartition("@")[2],
+            "support_email": None,
+        },
+        link=PAGES[link.purpose],
+        link_id=link.id,
+    )
+    return replace(mail, sender_name=None)
+
+
+async def mail_domain_loss(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[OrganisationDomainLost]]
+) -> None:
+    """Tell the admins on `organisation.domain_lost` that another organisation has proved their domain."""
+    organisation = await get_tenant(db, org_id)
+    admins = await _find_admins_to_notify(db, org_id)
+    drafts = [
+        _write_account_mail(
+            organisation,
+            "domain_lost",
+            email,
+            admin_id,
+            {"domain": one.event.domain, "new_domain": one.event.new_domain},
+        )
+        for one in recorded
+        for admin_id, email in admins.items()
+    ]
+    await mails.queue(db, org_id, drafts)
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
@@ -140,19 +185,17 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def _find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
+async def _find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind | None = None) -> Mapping[UUID, str]:
     """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
-    found = await db.execute(
+    statement = (
         select(User.id, User.email)
-        .where(
-            User.org_id == org_id,
-            User.role_kind == RoleKind.ADMIN,
-            User.status == AccountStatus.ACTIVE,
-            literal(kind.value) != all_(User.muted),
-        )
+        .where(User.org_id == org_id, User.role_kind == RoleKind.ADMIN, User.status == AccountStatus.ACTIVE)
         .order_by(User.id)
         .limit(MAX_ADMINS)
     )
+    if kind is not None:
+        statement = statement.where(literal(kind.value) != all_(User.muted))
+    found = await db.execute(statement)
     return {admin_id: email for admin_id, email in found if is_deliverable(email)}
 
 

@@ -39,18 +39,21 @@ def write_draft(
     """Write a mail of the organisation. If that fails, return a draft with the error.
 
     Args:
-        context: the values that the template takes, except the organisation's name and address. Times are converted to
-            the organisation's time zone.
+        context: the values that the template takes. The organisation's name and address are added if it has none. Times
+            are converted to the organisation's time zone.
         fallback_subject: the subject if the mail cannot be written. Otherwise the template gives it.
         user_id: the user who receives the mail, if they have an account.
         author_id: the user whom the text names, such as the author of a reply.
         link: the address of the mail's link; the channel adds the token of `link_id`.
     """
-    about = {"organisation": organisation.name, "support_email": organisation.support_email}
+    about = {"organisation": organisation.name, "support_email": organisation.support_email, **context}
+    support_email = about["support_email"]
+    assert support_email is None or isinstance(support_email, str)
     make = partial(
         MailDraft,
         recipient=recipient,
-        reply_to=organisation.support_email,
+        sender_name=organisation.name,
+        reply_to=support_email,
         ticket_id=ticket_id,
         user_id=user_id,
         author_id=author_id,
@@ -58,7 +61,7 @@ def write_draft(
         link_id=link_id,
     )
     try:
-        mail = render(template, about | _localise(organisation, context))
+        mail = render(template, _localise(organisation, about))
     except Exception as error:
         log.exception("mail_not_rendered", template=template, org_id=str(organisation.id))
         reason = f"The mail could not be written: {type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]

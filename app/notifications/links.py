@@ -6,6 +6,7 @@ A stored mail has a placeholder instead of its link, because the token must not 
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 from markupsafe import escape
 
@@ -36,6 +37,17 @@ def fill_in_link(mail: OutgoingMail, *, public_url: str, secret_key: str) -> Out
 def hide_token(text: str, link: str | None) -> str:
     """Replace the placeholder in a stored text by its link, with `HIDDEN_TOKEN` in place of the token."""
     return text if link is None else text.replace(PLACEHOLDER, f"{link}#token={HIDDEN_TOKEN}")
+
+
+def make_ticket_url(app_url: str | None, ticket_path: str, ticket_id: UUID, reference: str) -> str | None:
+    """Return the address of a ticket in an organisation's front end; `None` if it has no front end.
+
+    Args:
+        ticket_path: the path below `app_url`, with `{id}` or `{reference}`.
+    """
+    if app_url is None:
+        return None
+    return app_url + ticket_path.replace("{id}", str(ticket_id)).replace("{reference}", reference)
 
 
 def _make_absolute(link: str, public_url: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.lookups import select_by_ids
 from app.core.ids import new_id
@@ -34,6 +35,10 @@ EMAIL = ChannelPolicy(
 )
 
 
+# The link in mails to the owner of a domain, who is a stranger.
+DOMAIN_PROOF_LINK = PAGES[LinkPurpose.VERIFY_DOMAIN]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MailDraft:
     """A mail to queue.
@@ -42,6 +47,7 @@ class MailDraft:
         link: the address of the link in the text; the channel adds the token of `link_id`.
         user_id: the user whose account the mail is written to.
         author_id: the user whom the text names, such as the author of a reply.
+        sender_name: the name that the mail comes from; `None` for the name in the settings.
         error: why the mail could not be written. The mail is then stored as failed, and never attempted.
     """
 
@@ -55,6 +61,7 @@ class MailDraft:
     ticket_id: UUID | None = None
     user_id: UUID | None = None
     author_id: UUID | None = None
+    sender_name: str | None = None
     error: str | None = None
     id: UUID = field(default_factory=new_id)
 
@@ -73,6 +80,9 @@ class OutgoingMail:
     link: str | None
     link_id: UUID | None
     created_at: datetime
+    ticket_id: UUID | None = None  # the mails about a ticket form a thread
+    sender_name: str | None = None
+    refusal: str | None = None  # why the mail must not be sent
 
 
 async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> None:
@@ -92,6 +102,7 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> 
                 "subject": draft.subject,
                 "body_text": draft.text,
                 "body_html": draft.html,
+                "sender_name": draft.sender_name,
                 "reply_to": draft.reply_to,
                 "link": draft.link,
                 "link_id": draft.link_id,
@@ -109,7 +120,7 @@ async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[U
     """Read the mails of these deliveries, by their ids."""
     columns = (
         Mail.org_id, Mail.id, Mail.recipient, Mail.subject, Mail.body_text.label("text"), Mail.body_html.label("html"),
-        Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at,
+        Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at, Mail.ticket_id, Mail.sender_name,
     )  # fmt: skip
     rows = await db.execute(select_by_ids(Mail, org_id, ids, columns))
     return {row.id: OutgoingMail(**row._asdict()) for row in rows}

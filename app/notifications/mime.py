@@ -8,7 +8,7 @@ encoded word (RFC 2047, such as `=?utf-8?q?...?=`), and write its newlines unenc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.header import Header
 from email.message import EmailMessage
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
 _BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
 _MAX_PLAIN_HEADER_LENGTH = 60  # characters; a longer text is encoded, so that it can be folded anywhere
+_MAX_MAILBOX_LENGTH = 60  # characters of name and address that fit in one line with the name of the header
 _NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
@@ -52,10 +53,10 @@ class Mailbox:
             return self.address
         if _needs_encoding(self.name):
             return f"{_encode_words(self.name)}\r\n <{self.address}>"
-        if _ATOMS.fullmatch(self.name):
-            return f"{self.name} <{self.address}>"
         quoted = re.sub(r'(["\\])', r"\\\1", self.name)
-        return f'"{quoted}" <{self.address}>'
+        name = self.name if _ATOMS.fullmatch(self.name) else f'"{quoted}"'
+        fold = "\r\n" if len(name) + len(self.address) > _MAX_MAILBOX_LENGTH else ""
+        return f"{name}{fold} <{self.address}>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +97,30 @@ def _normalise_address(text: str) -> str:
 def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
     """Encode a mail. Its Message-ID is the delivery's id, so that a receiver sees all attempts as one mail.
 
+    All mails about a ticket refer to one Message-ID, as if they replied to it. With their equal subjects, this makes
+    mail programs show them as a thread. No mail has this Message-ID itself, since each recipient gets other mails.
+
+    Args:
+        sender: its address sends all mails; its name only those that have no `sender_name`.
+
     Raises:
-        ValueError: the recipient or the Reply-To is not an address, or a text cannot be encoded.
+        ValueError: the mail has a `refusal`, the recipient or the Reply-To is not an address, or a text cannot be
+            encoded.
     """
+    if mail.refusal is not None:
+        raise ValueError(mail.refusal)
     recipient = _normalise_address(mail.recipient)
     reply_to = parse_mailbox(mail.reply_to) if mail.reply_to else None
     headers = {
-        "From": str(sender),
+        "From": str(_name_sender(sender, mail.sender_name)),
         "To": recipient,
         "Subject": _encode_unstructured(to_one_line(mail.subject)),
         "Date": format_datetime(mail.created_at.astimezone(UTC)),
         "Message-ID": f"<{mail.id}@{sender.domain}>",
         "Auto-Submitted": "auto-generated",  # RFC 3834: asks for no automatic reply
     }
+    if mail.ticket_id:
+        headers["In-Reply-To"] = headers["References"] = f"<ticket.{mail.ticket_id}@{sender.domain}>"
     if reply_to:
         headers["Reply-To"] = str(reply_to)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
@@ -119,6 +131,10 @@ def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
         content=head + _encode_body(mail.text, mail.html),
         utf8=not head.isascii(),
     )
+
+
+def _name_sender(sender: Mailbox, name: str | None) -> Mailbox:
+    return replace(sender, name=to_one_line(name)) if name else sender
 
 
 def _encode_body(text: str, html: str | None) -> bytes:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, text
+from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.base import Base
+
+
+class OutsideRecipient(Base):
+    """An address outside the organisation that got mail in the last 24 hours, as a hash.
+
+    Only organisations whose domain is not proved have such rows, and only if the installation limits their mails.
+    """
+
+    __tablename__ = "outside_recipients"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    mailed_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_outside_recipients_org_id_mailed_at", "org_id", "mailed_at"),)
 
 
 class Mail(Base):
@@ -29,6 +44,7 @@ class Mail(Base):
     subject: Mapped[str]
     body_text: Mapped[str]
     body_html: Mapped[str | None]
+    sender_name: Mapped[str | None]
     reply_to: Mapped[str | None]
     link: Mapped[str | None]
     link_id: Mapped[UUID | None]

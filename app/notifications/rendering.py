@@ -5,19 +5,24 @@ All keys of a template are required. Other keys are ignored. All templates take:
 - `organisation`: the organisation's name
 - `support_email`: the address for questions, or `None`
 
-Templates about a ticket also take `reference` and `title`, which are the ticket's, and:
+All mails about a ticket have one subject, so that they form a thread. Their templates also take `reference` and
+`title`, which are the ticket's, and:
 
 - `ticket_responded`, to the requester: `message` (the reply), `author` (the author's full name), `auto_close_at`
-  (when the ticket closes automatically, or `None` if it does not)
+  (when the ticket closes automatically, or `None` if it does not), `contact_url` (where the requester can turn to
+  besides `support_email`, or `None`)
 - `ticket_assigned`, to the assignee: `first_name` (the assignee's), `description` (of any length; shown in part),
-  `priority` (such as `HIGH`), `requester` (an e-mail address)
-- `ticket_closing_soon`, to the requester: `auto_close_at`
+  `priority` (such as `HIGH`), `requester` (an e-mail address), `ticket_url` (where the assignee can open the ticket, or
+  `None`)
+- `ticket_closing_soon`, to the requester: `auto_close_at` and `contact_url`
 
 Templates about an account do not contain the user's name: a visitor can sign up with the address of another person, and
 with any text as the name:
 
 - `verify_email`, `change_email`, `reset_password` and `invitation`, to the address that the link is for: `link` and
   `expires_at`
+- `verify_domain`, to the postmaster of a domain: `link`, `expires_at` and `domain`
+- `domain_lost`, to the admins: `domain` and `new_domain`
 - `sign_up_requested`, to the admins: `role` (the requested one, such as `ENGINEER`)
 - `account_approved`: nothing more
 - `account_rejected`: `reason` (or `None`)
@@ -28,7 +33,8 @@ with any text as the name:
 - `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
 
 `auto_close_at` and `expires_at` are aware `datetime`s in the time zone in which they are shown. All other values are
-`str` unless stated otherwise.
+`str` unless stated otherwise. Templates show the texts of others with `isolated`, in one line, or with `isolated_lines`
+and, in HTML, in a block with `dir="auto"` (see `texts.py`).
 """
 
 from __future__ import annotations
@@ -42,6 +48,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from app.notifications.mime import to_one_line
+from app.notifications.texts import isolate, isolate_lines, shorten
 
 ContextValue = str | bool | datetime | None
 
@@ -78,8 +85,12 @@ def _format_moment(value: datetime) -> str:
     return f"{value.day} {value:%B %Y, %H:%M} {zone}"
 
 
-def _to_one_line(value: object) -> str:
-    return to_one_line(str(value))  # for a missing key, `str` raises
+def _isolate(value: object) -> str:
+    return isolate(str(value))  # for a missing key, `str` raises
+
+
+def _isolate_lines(value: object) -> str:
+    return isolate_lines(str(value))
 
 
 def _break_lines(value: str) -> Markup:
@@ -96,4 +107,6 @@ _templates = Environment(
     keep_trailing_newline=True,
     auto_reload=False,
 )
-_templates.filters.update(moment=_format_moment, lines=_break_lines, one_line=_to_one_line)
+_templates.filters.update(
+    moment=_format_moment, lines=_break_lines, isolated=_isolate, isolated_lines=_isolate_lines, shorten=shorten
+)

@@ -25,9 +25,7 @@ class Notification(ResponseModel):
     id: Annotated[UUID, Field(description="The notification's id.", examples=[EXAMPLE_ID])]
     channel: Annotated[str, Field(description="The channel that sends the notification.", examples=["EMAIL"])]
     to: Annotated[str, Field(description="The recipient's address.", examples=["mia@customer.example"])]
-    subject: Annotated[
-        str, Field(description="The subject line.", examples=["[GROWFIN-42] Reply: Cannot export March"])
-    ]
+    subject: Annotated[str, Field(description="The subject line.", examples=["[GROWFIN-42] Cannot export March"])]
     status: Annotated[
         DeliveryStatus,
         Field(

@@ -15,8 +15,10 @@ from app.core.fields import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import write_draft
+from app.notifications.links import make_ticket_url
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
+from app.notifications.threads import keep_subjects, make_subject
 from app.organisations.queries import get_tenant
 from app.requesters.models import Requester
 from app.tickets.comments.models import Comment
@@ -56,11 +58,12 @@ async def mail_reply_to_requester(
             author_id=author.id,
             author=author.full_name,
             auto_close_at=ticket.auto_close_at,
+            contact_url=_find_contact_url(organisation, ticket, requesters[ticket.requester_id]),
         )
         for response, ticket, author in rows
         if (recipient := _find_address(requesters[ticket.requester_id], accounts, MailKind.TICKET_RESPONDED))
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
@@ -81,6 +84,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             priority=tickets[ticket_id].priority,
             requester=requesters[tickets[ticket_id].requester_id].email,
             first_name=users[user_id].first_name,
+            ticket_url=_make_ticket_url(organisation, tickets[ticket_id]),
         )
         for ticket_id, user_id in assignments
         if ticket_id in tickets
@@ -89,7 +93,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
         and is_deliverable(users[user_id].email)
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
@@ -106,12 +110,13 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
             recipient,
             requesters[ticket.requester_id].user_id,
             auto_close_at=event.auto_close_at,
+            contact_url=_find_contact_url(organisation, ticket, requesters[ticket.requester_id]),
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))
         and (recipient := _find_address(requesters[ticket.requester_id], accounts, MailKind.TICKET_CLOSING_SOON))
     ]
-    await mails.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, await keep_subjects(db, org_id, drafts))
 
 
 async def _read_requesters(
@@ -136,6 +141,17 @@ def _find_address(requester: Requester, accounts: Mapping[UUID | None, User], ki
     if account is not None and kind in account.muted:
         return None
     return requester.email if is_deliverable(requester.email) else None
+
+
+def _find_contact_url(organisation: Tenant, ticket: Ticket, requester: Requester) -> str | None:
+    """Return where the requester can turn to: the ticket if they have an account, or else the front end."""
+    return _make_ticket_url(organisation, ticket) if requester.user_id else organisation.app_url
+
+
+def _make_ticket_url(organisation: Tenant, ticket: Ticket) -> str | None:
+    """Return the address of the ticket in the organisation's front end, if it has one."""
+    reference = make_reference(organisation, ticket.number)
+    return make_ticket_url(organisation.app_url, organisation.ticket_path, ticket.id, reference)
 
 
 async def _read_tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
@@ -167,13 +183,13 @@ def _write_draft(
     **context: ContextValue,
 ) -> MailDraft:
     """Write a mail about a ticket."""
-    reference = make_reference(organisation.domain, ticket.number)
+    reference = make_reference(organisation, ticket.number)
     return write_draft(
         organisation,
         template,
         recipient,
         {"reference": reference, "title": ticket.title, **context},
-        fallback_subject=f"{reference}: {ticket.title}",
+        fallback_subject=make_subject(reference, ticket.title),
         ticket_id=ticket.id,
         user_id=user_id,
         author_id=author_id,

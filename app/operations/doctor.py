@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiosmtplib import SMTPException, SMTPResponseException
 from sqlalchemy import DateTime, func, make_url, select, text
@@ -32,6 +34,8 @@ MIN_POSTGRESQL_VERSION = 15
 MAX_CLOCK_SKEW = 2.0  # seconds
 SMTP_TIMEOUT = 10.0  # seconds for greeting, encryption and login together
 MAX_ERROR_LENGTH = 200  # characters
+# Domains of local networks and tests (RFC 2606, 6761, 6762 and 8375).
+LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".test", ".invalid")
 POOLER = "pooler"  # the check that is made only if there is one, or should be
 
 
@@ -68,6 +72,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         await _check_mail(settings),
         *[await _check_provider(name, provider) for name, provider in settings.oidc_providers.items()],
         _check_secret_key(settings.secret_key),
+        _check_sign_up(settings),
     ]
 
 
@@ -273,6 +278,34 @@ async def _check_provider(name: str, provider: OidcProvider) -> Finding:
         remedy = "correct the issuer in OIDC_PROVIDERS, or the provider"
         return Finding(False, check, f"{provider.issuer} {error}: {remedy}")
     return Finding(True, check, f"{provider.issuer} publishes valid metadata")
+
+
+# --- the sign-up of organisations ------------------------------------------------------------------------------------
+
+
+def _check_sign_up(settings: Settings) -> Finding:
+    limit = settings.unproved_mail_limit
+    if settings.org_sign_up != "open":
+        return Finding(True, "sign-up", f"ORG_SIGN_UP={settings.org_sign_up}: visitors cannot sign organisations up")
+    if limit:
+        return Finding(True, "sign-up", f"open; an organisation without a proved domain mails {limit} addresses a day")
+    if settings.public_url is None or not _is_public(settings.public_url):
+        return Finding(True, "sign-up", "open, and PUBLIC_URL is not public")
+    return Finding(
+        False,
+        "sign-up",
+        f"open to every visitor of {settings.public_url}, who can have mail sent to any address: set "
+        "ORG_SIGN_UP=closed or token, or UNPROVED_MAIL_LIMIT",
+    )
+
+
+def _is_public(url: str) -> bool:
+    """Return whether the host may be reached from the internet: not this machine, nor a name of a local network."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(LOCAL_SUFFIXES)
 
 
 # --- the secret key --------------------------------------------------------------------------------------------------

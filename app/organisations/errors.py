@@ -14,12 +14,28 @@ class OrganisationNotFound(NotFound):
 
 
 class DomainTaken(Conflict):
-    """Another organisation has signed up with this domain."""
+    """Another organisation has this domain."""
 
     code = "domain_taken"
     title = (
-        "Another organisation has signed up with this domain. Use another domain, or ask its admins for an invitation."
+        "Another organisation has this domain. Use another one, or ask its admins for an invitation. If the domain is "
+        "yours, sign up with another one and prove it: POST /org/domain/verify."
     )
+
+
+class SignUpClosed(Forbidden):
+    """The operator of this installation does not let organisations sign up."""
+
+    code = "sign_up_closed"
+    title = "Organisations cannot sign up here: ask the operator of this installation."
+
+
+class SignUpTokenRequired(Forbidden):
+    """Organisations need a token of the operator to sign up here. None was sent, or another one."""
+
+    code = "sign_up_token_required"
+    title = "A token is required to sign an organisation up: ask the operator, and send it as X-Sign-Up-Token."
+    advice = "Ask the operator of the installation for the token, and send it in `X-Sign-Up-Token`."
 
 
 class NotASandbox(Forbidden):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -26,6 +27,34 @@ class OrganisationUpdated(Event):
     changes: Annotated[
         dict[str, dict[str, Any]], Field(description="The settings that changed: `{field: {from, to}}`.")
     ]
+
+
+class ProofMethod(StrEnum):
+    """How an organisation proves that a domain is its own."""
+
+    DNS = "DNS"  # by a TXT record
+    EMAIL = "EMAIL"  # by a link that is mailed to the domain's postmaster and admin
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganisationDomainVerified(Event):
+    """The organisation proved that a domain is its own. It is the organisation's domain from now on."""
+
+    type: ClassVar[str] = "organisation.domain_verified"
+
+    domain: Annotated[str, Field(description="The domain.")]
+    method: Annotated[ProofMethod, Field(description="How it was proved.")]
+    previous_domain: Annotated[str, Field(description="The organisation's domain before; may be the same.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganisationDomainLost(Event):
+    """Another organisation proved that the domain is its own. This organisation had not, and got a placeholder."""
+
+    type: ClassVar[str] = "organisation.domain_lost"
+
+    domain: Annotated[str, Field(description="The domain that the organisation had.")]
+    new_domain: Annotated[str, Field(description="The placeholder that it has now.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ class Organisation(Base):
 
     Links in mails lead to `app_url`, or else to Tessera's own pages. Browsers of its origin (`app_origin`) and of
     `allowed_origins` may read responses.
+    Links in mails lead to `app_url`, or else to Tessera's own pages. `domain_verified_at` is when the organisation
+    proved that `domain` is its own. `reference_prefix` is that of its first domain, if the domain has changed since.
     """
 
     __tablename__ = "organisations"
@@ -32,6 +34,8 @@ class Organisation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     domain: Mapped[str]
+    domain_verified_at: Mapped[datetime | None]
+    reference_prefix: Mapped[str | None]
     sandbox: Mapped[bool]
     status: Mapped[OrganisationStatus] = mapped_column(TextEnum(OrganisationStatus), server_default=text("'ACTIVE'"))
     clock_offset: Mapped[timedelta] = mapped_column(Interval, server_default=text("'0'"))
@@ -41,6 +45,7 @@ class Organisation(Base):
     app_url: Mapped[str | None]
     app_origin: Mapped[str | None]
     allowed_origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    ticket_path: Mapped[str] = mapped_column(default="/tickets/{id}", server_default=text("'/tickets/{id}'"))
     require_2fa: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[datetime]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from app.access.attempt_limits import Limit
 from app.access.callers import Caller, UserCaller
@@ -14,14 +15,16 @@ from app.access.operation_requirements import requires
 from app.access.services import get_origins, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
+from app.core.config import Settings
 from app.core.errors import TooMany
+from app.core.fields import OptionalParameter
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
-from app.organisations.errors import DomainTaken, NotASandbox
+from app.organisations.errors import DomainTaken, NotASandbox, SignUpClosed, SignUpTokenRequired
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanceResult,
@@ -38,6 +41,11 @@ Reader = Annotated[Caller, requires(Resource.ORG, Action.VIEW, secret=True, cust
 Editor = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE)]
 ClockMover = Annotated[Caller, requires(Resource.ORG, Action.UPDATE, secret=True)]
 
+SignUpToken = Annotated[
+    OptionalParameter[str],
+    Header(description="The operator's token, which some installations require.", max_length=200),
+]
+
 log = structlog.get_logger("tessera.organisations")
 
 router = APIRouter(tags=["Organisations"], route_class=Route)
@@ -48,10 +56,15 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
     operation_id="signUpOrganisation",
     summary="Sign up an organisation",
     status_code=201,
-    responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}, location="/org"),
-)
+    responses=responses(
+        DomainTaken, SignUpClosed, SignUpTokenRequired, TooMany,
+        body=True, ok={201: ("Location",)}, location="/org",
+    ),
+)  # fmt: skip
 @limited(Limit.ORGANISATION_SIGN_UP)
-async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
+async def sign_up(
+    body: OrganisationCreate, request: Request, response: Response, x_sign_up_token: SignUpToken = None
+) -> OrganisationCreated:
     """Create an organisation and its secret key, which your product posts tickets with.
 
     The secret key is shown only once: only a hash of it is stored. A sandbox is an organisation whose clock can be
@@ -59,9 +72,12 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
 
     The organisation gets a default menu. `GET /me/menu` shows each user the entries that their permissions allow, and
     `/menus` changes it.
+
+    The operator of an installation can require a token (`ORG_SIGN_UP=token`), or close it (`ORG_SIGN_UP=closed`).
     """
     services = get_services(request)
     await services.attempts.count_organisation_sign_up(address_of(request))
+    _check_sign_up(services.settings, x_sign_up_token)
     org_id = new_id()  # row level security needs it before the organisation exists
     request.state.org_id = org_id  # for the log
     async with services.database.session(org_id) as db:
@@ -75,6 +91,16 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
         secret=secret,
         created_at=organisation.created_at,
     )
+
+
+def _check_sign_up(settings: Settings, token: str | None) -> None:
+    if settings.org_sign_up == "closed":
+        raise SignUpClosed
+    if settings.org_sign_up == "token":
+        assert settings.org_sign_up_token is not None
+        expected = settings.org_sign_up_token.get_secret_value()
+        if not hmac.compare_digest((token or "").encode(), expected.encode()):
+            raise SignUpTokenRequired
 
 
 @router.get(

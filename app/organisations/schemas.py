@@ -36,6 +36,7 @@ from app.core.fields import (
     clean_line,
 )
 from app.organisations import models
+from app.organisations.rules import refuse_public_suffix, refuse_url
 from app.organisations.service import OrganisationChanges
 
 MAX_ADVANCE = timedelta(days=400)
@@ -109,9 +110,30 @@ Origin = Annotated[
 AllowedOrigins = Annotated[
     list[Origin], Field(max_length=MAX_ORIGINS), AfterValidator(lambda origins: list(dict.fromkeys(origins)))
 ]
+# A domain that an organisation can have.
+OwnDomain = Annotated[Domain, AfterValidator(refuse_public_suffix)]
+OrganisationName = Annotated[Name, AfterValidator(refuse_url)]
+MAX_PATH_LENGTH = 200
+# The path of a ticket below the `appUrl`. It may be in a query or a fragment, as in `/#/tickets/{id}`.
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?#-]*", re.ASCII)
+_PLACEHOLDERS = re.compile(r"\{(?:id|reference)\}")
+
+
+def _check_ticket_path(value: str) -> str:
+    if not _PLACEHOLDERS.search(value) or not _PATH.fullmatch(_PLACEHOLDERS.sub("", value)):
+        raise ValueError("This is not a path such as /tickets/{id}: it begins with / and has {id} or {reference}.")
+    return value
+
+
+TicketPath = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PATH_LENGTH),
+    BeforeValidator(clean_line),
+    AfterValidator(_check_ticket_path),
+]
 
 _ID = Field(description="The organisation's id.", examples=[EXAMPLE_ID])
-_NAME = Field(description="The organisation's name.", examples=["Growfin"])
+_NAME = Field(description="The organisation's name, without a web address.", examples=["Growfin"])
 _DOMAIN = Field(description="The organisation's domain, in lower case and IDNA form.", examples=["growfin.com"])
 _SANDBOX = Field(description="Whether the organisation's clock can be moved forward, to try out what takes days.")
 _AutoCloseDays = Annotated[StrictInt, Field(ge=1, le=365), OF_ANY_SIZE]
@@ -131,6 +153,11 @@ _ALLOWED_ORIGINS = Field(
     description="The origins of front ends whose pages may call this API in a browser, besides that of `appUrl`.",
     examples=[["https://desk.growfin.com"]],
 )
+_TICKET_PATH = Field(
+    description="The page of a ticket in your own front end, below `appUrl`: `{id}` and `{reference}` stand for the "
+    "ticket's. Mails lead there.",
+    examples=["/tickets/{id}"],
+)
 _REQUIRE_2FA = Field(
     alias="require2fa",
     description="Whether admins and engineers must have a second factor. Those without one must set it up before they "
@@ -142,9 +169,9 @@ _REQUIRE_2FA = Field(
 class OrganisationCreate(RequestModel):
     """A new organisation."""
 
-    name: Annotated[Name, _NAME]
+    name: Annotated[OrganisationName, _NAME]
     domain: Annotated[
-        Domain,
+        OwnDomain,
         Field(
             description="The organisation's domain, in any case and script; stored in lower case and IDNA form.",
             examples=["growfin.com"],
@@ -176,6 +203,10 @@ class Organisation(ResponseModel):
     id: Annotated[UUID, _ID]
     name: Annotated[str, _NAME]
     domain: Annotated[str, _DOMAIN]
+    domain_verified_at: Annotated[
+        UtcTimestamp | None,
+        Field(description="When the organisation proved that the domain is its own; null if it did not."),
+    ]
     sandbox: Annotated[bool, _SANDBOX]
     now: Annotated[UtcTimestamp, Field(description="The time on the organisation's clock.")]
     auto_close_days: Annotated[int, _AUTO_CLOSE_DAYS]
@@ -183,6 +214,7 @@ class Organisation(ResponseModel):
     support_email: Annotated[str | None, _SUPPORT_EMAIL]
     app_url: Annotated[str | None, _APP_URL]
     allowed_origins: Annotated[list[str], _ALLOWED_ORIGINS]
+    ticket_path: Annotated[str, _TICKET_PATH]
     require_2fa: Annotated[bool, _REQUIRE_2FA]
     created_at: CreatedAt
 
@@ -197,6 +229,7 @@ class Organisation(ResponseModel):
             id=row.id,
             name=row.name,
             domain=row.domain,
+            domain_verified_at=row.domain_verified_at,
             sandbox=row.sandbox,
             now=now,
             auto_close_days=row.auto_close_days,
@@ -204,6 +237,7 @@ class Organisation(ResponseModel):
             support_email=row.support_email,
             app_url=row.app_url,
             allowed_origins=row.allowed_origins,
+            ticket_path=row.ticket_path,
             require_2fa=row.require_2fa,
             created_at=row.created_at,
         )
@@ -212,12 +246,13 @@ class Organisation(ResponseModel):
 class OrganisationUpdate(RequestModel):
     """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
-    name: Annotated[Name | MISSING, _NAME] = MISSING
+    name: Annotated[OrganisationName | MISSING, _NAME] = MISSING
     auto_close_days: Annotated[_AutoCloseDays | MISSING, _AUTO_CLOSE_DAYS] = MISSING
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
     allowed_origins: Annotated[AllowedOrigins | MISSING, _ALLOWED_ORIGINS] = MISSING
+    ticket_path: Annotated[TicketPath | MISSING, _TICKET_PATH] = MISSING
     require_2fa: Annotated[StrictBool | MISSING, _REQUIRE_2FA] = MISSING
 
     def changes(self) -> OrganisationChanges:
@@ -229,6 +264,7 @@ class OrganisationUpdate(RequestModel):
             support_email=self.support_email,
             app_url=self.app_url,
             allowed_origins=self.allowed_origins,
+            ticket_path=self.ticket_path,
             require_2fa=self.require_2fa,
         )
 

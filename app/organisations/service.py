@@ -42,6 +42,7 @@ class OrganisationChanges(Changes):
     support_email: str | MISSING | None = MISSING
     app_url: str | MISSING | None = MISSING
     allowed_origins: list[str] | MISSING = MISSING
+    ticket_path: str | MISSING = MISSING
     require_2fa: bool | MISSING = MISSING
 
 

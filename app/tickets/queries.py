@@ -75,7 +75,7 @@ async def find_by_reference(driver: Driver, tenant: Tenant, reference: TicketRef
         TicketNotFound
     """
     found = None
-    if reference.prefix == reference_prefix(tenant.domain):
+    if reference.prefix == reference_prefix(tenant):
         found = await driver.fetchval(FIND_BY_NUMBER, tenant.id, reference.number)
     if found is None:
         raise TicketNotFound

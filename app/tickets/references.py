@@ -8,21 +8,22 @@ from uuid import UUID
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from app.access.tenant import Tenant
 from app.core.fields import EXAMPLE_ID
-
-_NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
-MAX_PREFIX_LENGTH = 10
+from app.organisations.rules import MAX_PREFIX_LENGTH, derive_reference_prefix
 
 
-def make_reference(domain: str, number: int) -> str:
-    """Return the reference of a ticket: the prefix of its organisation's domain, and its number."""
-    return f"{reference_prefix(domain)}-{number}"
+def make_reference(tenant: Tenant, number: int) -> str:
+    """Return the reference of a ticket: the prefix of its organisation, and its number."""
+    return f"{reference_prefix(tenant)}-{number}"
 
 
-def reference_prefix(domain: str) -> str:
-    """Make the first part of ticket references from a domain's first label: capitals and digits, at most ten."""
-    label = domain.partition(".")[0].upper()
-    return _NOT_ALPHANUMERIC.sub("", label)[:MAX_PREFIX_LENGTH] or "T"
+def reference_prefix(tenant: Tenant) -> str:
+    """Return the first part of an organisation's references.
+
+    It is made from the domain. If the domain has changed, it is the one of the first domain, since users know it.
+    """
+    return tenant.reference_prefix or derive_reference_prefix(tenant.domain)
 
 
 _REFERENCE = re.compile(

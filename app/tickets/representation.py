@@ -21,7 +21,7 @@ def represent_ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
 
 def represent_tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
     """Represent tickets with their requesters and assignees (`Ticket`)."""
-    prefix = reference_prefix(tenant.domain)
+    prefix = reference_prefix(tenant)
     return [
         {
             "id": row["id"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -75,6 +75,16 @@ def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus
         return Request(path, {"token": await world.issue_link_token(user, purpose), **more})
 
     return make
+
+
+async def _confirm_domain(world: World, _caller: SignedInUser | None) -> Request:
+    postmaster = replace(await world.create_user(), email=f"postmaster@{world.desk.domain}")
+    token = await world.issue_link_token(postmaster, LinkPurpose.VERIFY_DOMAIN)
+    return Request("/org/domain/confirm", {"token": token})
+
+
+async def _verify_domain(_world: World, _caller: SignedInUser | None) -> Request:
+    return Request("/org/domain/verify", {"method": "EMAIL", "domain": f"f{_unique()}.test"})
 
 
 async def _refresh(world: World, _caller: SignedInUser | None) -> Request:
@@ -205,6 +215,9 @@ REQUESTS: dict[str, Make] = {
     "getOrganisation": _fixed("/org"),
     "changeOrganisation": _fixed("/org", {"autoCloseDays": 31}),
     "advanceClock": _fixed("/org/clock/advance", {"seconds": 1}),
+    "getOrganisationDomain": _fixed("/org/domain"),
+    "verifyOrganisationDomain": _verify_domain,
+    "confirmOrganisationDomain": _confirm_domain,
     "signUp": _sign_up,
     "signUpAdmin": _sign_up_admin,
     "signIn": _sign_in("/auth/signin", RoleKind.CUSTOMER),

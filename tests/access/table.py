@@ -21,6 +21,9 @@ signUpOrganisation           201     201     201   201      201      201     201
 getOrganisation              401     200     401   200      200      200     200      200
 changeOrganisation           401     403     401   200      403      403     403      200
 advanceClock                 401     200     401   200      403      403     403      200
+getOrganisationDomain        401     403     401   200      403      403     403      200
+verifyOrganisationDomain     401     403     401   200      403      403     403      200
+confirmOrganisationDomain    200     200     200   200      200      200     200      200
 
 signUp                       201     201     201   201      201      201     201      201
 signUpAdmin                  401     201     401   403      403      403     403      403

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
+from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings, parse_address
 
 STRONG_KEY = "9vWq0Zx2Lr8Tn5Yb3Kc7Hd1Mf6Pg4Js-Uoea"
 DATABASE_URL = "postgresql://tessera:pw@db.internal:5432/tessera"
@@ -58,6 +58,13 @@ def test_every_setting_has_a_default() -> None:
         ("WEB_WORKERS", "many"),
         ("WORKER", "maybe"),
         ("SECRET_KEY", "short"),
+        ("ORG_SIGN_UP", "maybe"),
+        ("ORG_SIGN_UP_TOKEN", "too-short"),
+        ("UNPROVED_MAIL_LIMIT", "-1"),
+        ("DNS_SERVER", "dns.growfin.com"),
+        ("DNS_SERVER", "127.0.0.1:0"),
+        ("DNS_SERVER", "127.0.0.1:"),
+        ("DNS_SERVER", "[::1"),
         ("PUBLIC_URL", "desk.example.com"),
         ("SMTP_URL", "mail.example.com:25"),
         ("SMTP_URL", "smtp://mail.example.com:25/?starttls=perhaps"),
@@ -188,3 +195,20 @@ class TestDotEnv:
 def test_links_start_with_the_public_url_without_a_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().base_url == "http://127.0.0.1:8000"
     assert load_with(monkeypatch, PUBLIC_URL="https://desk.example.com/").base_url == "https://desk.example.com"
+
+
+def test_a_sign_up_with_a_token_needs_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_error(monkeypatch, ORG_SIGN_UP="token") == ("ORG_SIGN_UP_TOKEN: required with ORG_SIGN_UP=token")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.53", ("127.0.0.53", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("::1", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_the_address_of_a_name_server_may_have_a_port(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text, 53) == address

@@ -207,6 +207,19 @@ async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: L
         assert await db.scalar(select(User.email).where(*conditions)) == new
 
 
+async def test_the_owner_of_a_domain_confirms_it_on_a_page_of_this_service(
+    desk: Desk, reader: Reader, link_to: LinkTo
+) -> None:
+    await desk.admin.patch("/org", {"appUrl": "https://evil.example"})
+    await desk.admin.post("/org/domain/verify", {"method": "EMAIL"})
+
+    await reader.follow(await link_to(f"postmaster@{desk.domain}"))
+    await reader.page.get_by_role("button", name="Confirm").click()
+    await reader.is_told("The domain is confirmed.")
+
+    assert (await desk.admin.get("/org")).json()["domainVerifiedAt"] is not None
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_page_without_a_token_says_so_and_has_no_form(reader: Reader, path: str) -> None:
     await reader.page.goto(f"{reader.address}{path}?utm_source=mail")

@@ -41,6 +41,7 @@ REFUSED = {
     "confirmSecondFactor": "wrong_code",
     "renewRecoveryCodes": "second_factor_not_set_up",
     "disableSecondFactor": "second_factor_not_set_up",
+    "confirmOrganisationDomain": "link_expired",
     "setPicture": "not_an_image",
     "resetUserSecondFactor": "user_not_found",
     "getPicture": "user_not_found",
@@ -73,7 +74,7 @@ async def set_up_organisation(tour: Tour) -> None:
     tour.headers["X-Org-Secret"] = (await tour.call("signUpOrganisation"))["secret"]
     await tour.call("signUpAdmin", "signIn")
     await sign_in(tour)
-    await tour.call("getOrganisation", "changeOrganisation")
+    await tour.call("getOrganisation", "changeOrganisation", "getOrganisationDomain", "verifyOrganisationDomain")
 
 
 async def sign_in(tour: Tour) -> None:

@@ -69,6 +69,27 @@ def test_a_mail_has_the_standard_headers() -> None:
     assert get_body(mail, "html").strip() == MAIL.html
 
 
+def test_the_mails_of_a_ticket_reply_to_one_root() -> None:
+    ticket_id = UUID(int=7)
+    mail = encode_and_parse(replace(MAIL, ticket_id=ticket_id))
+
+    assert mail["In-Reply-To"] == mail["References"] == f"<ticket.{ticket_id}@growfin.com>"
+
+
+@pytest.mark.parametrize(
+    "name", ['Ada "Growfin" <ada@evil.example>', "山田\r\nBcc: eve@evil.example", "Growfin " * 7 + "Ltd."]
+)
+def test_the_sender_has_the_name_of_the_organisation_over_the_services_address(name: str) -> None:
+    (sender,) = encode_and_parse(replace(MAIL, sender_name=name))["From"].addresses
+
+    assert (sender.display_name, sender.addr_spec) == (to_one_line(name), "desk@growfin.com")
+
+
+def test_a_refused_mail_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="Not sent"):
+        encode(replace(MAIL, refusal="Not sent"), SENDER)
+
+
 def test_a_message_without_html_is_plain_text() -> None:
     mail = encode_and_parse(replace(MAIL, html=None))
 

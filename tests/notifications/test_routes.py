@@ -49,7 +49,7 @@ async def test_the_log_lists_mails_with_their_status(desk: Desk) -> None:
                 "id": IsStr(regex=r"[0-9a-f-]{36}"),
                 "channel": "EMAIL",
                 "to": desk.admin.email,
-                "subject": f"[{ticket['reference']}] Assigned to you: It broke",
+                "subject": f"[{ticket['reference']}] It broke",
                 "status": "QUEUED",
                 "attempts": 0,
                 "lastError": None,
@@ -84,7 +84,7 @@ async def test_the_log_is_filtered_by_status_and_ticket(desk: Desk) -> None:
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
     await queue(desk, "Failed", error="No.")
 
-    one, two = (f"[{ticket['reference']}] Assigned to you: It broke" for ticket in (first, second))
+    one, two = (f"[{ticket['reference']}] It broke" for ticket in (first, second))
     assert await subjects(desk, status="FAILED") == ["Failed"]
     assert set(await subjects(desk, status="QUEUED")) == {one, two}
     assert await subjects(desk, status="SENT") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -10,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
 from tests.conftest import settings_for
-from tests.notifications.users import execute_sql, read_files_to, relay_events, unique_address
+from tests.notifications.users import add_user, execute_sql, read_files_to, relay_events, unique_address
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.tickets.rows import skip_earlier_work
@@ -49,7 +51,7 @@ async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
     (mail,) = await read_ticket_mails_to(desk, ticket, requester)
 
     assert (mail["status"], mail["channel"], mail["attempts"]) == ("QUEUED", "EMAIL", 0)
-    assert mail["subject"] == f"[{ticket['reference']}] Reply: Export <b>fails</b>"
+    assert mail["subject"] == f"[{ticket['reference']}] Export <b>fails</b>"
     assert "Fixed, & tested." in mail["body"]
     assert "Ada Lovelace of Growfin" in mail["body"]
     assert "Fixed, &amp; tested." in mail["bodyHtml"]
@@ -85,7 +87,7 @@ async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> Non
     (mail,) = await read_ticket_mails(desk, ticket)
 
     assert mail["to"] == desk.admin.email
-    assert mail["subject"] == f"[{ticket['reference']}] Assigned to you: It broke"
+    assert mail["subject"] == f"[{ticket['reference']}] It broke"
     for expected_text in ("Hello Ada,", "High", requester, "All of it.\nReally."):
         assert expected_text in mail["body"]
 
@@ -122,7 +124,7 @@ async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk:
 
     *_, reminder = await read_ticket_mails_to(desk, ticket, requester)
 
-    assert reminder["subject"] == f"[{ticket['reference']}] Closing soon: It broke"
+    assert reminder["subject"] == f"[{ticket['reference']}] It broke"
     closes_at = datetime.fromisoformat(responded["autoCloseAt"])
     assert f"The ticket will close automatically on {closes_at.day} {closes_at:%B %Y, %H:%M} UTC" in reminder["body"]
 
@@ -133,9 +135,11 @@ async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
     await desk.respond(ticket)
     await desk.admin.post("/org/clock/advance", {"days": 31})
 
-    subjects = [mail["subject"] for mail in await read_ticket_mails_to(desk, ticket, requester)]
+    bodies = [mail["body"] for mail in await read_ticket_mails_to(desk, ticket, requester)]
 
-    assert [subject.partition("] ")[2] for subject in subjects] == ["Reply: It broke", "Closing soon: It broke"]
+    assert len(bodies) == 2
+    assert "Fixed." in bodies[0]
+    assert "have not heard from you" in bodies[1]
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])
@@ -189,6 +193,80 @@ async def test_without_a_support_address_there_is_no_reply_to(desk: Desk, settin
     assert sent["Reply-To"] is None
 
 
+async def test_all_mails_of_a_ticket_to_one_recipient_form_a_thread(desk: Desk, settings: Settings) -> None:
+    requester, other_requester = unique_address(), unique_address()
+    ticket, other = await desk.open(addedBy=requester), await desk.open(addedBy=other_requester)
+    await desk.respond(ticket, "Try again.")
+    await desk.work(settings)
+    await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": "Cannot export March"})
+    await desk.respond(ticket, "And now?")
+    await desk.respond(other)
+    await desk.admin.post("/org/clock/advance", {"days": 27})
+    await desk.work(settings)
+
+    thread = read_files_to(settings, requester)
+    (foreign,) = read_files_to(settings, other_requester)[:1]
+
+    assert len(thread) == 3
+    assert {mail["Subject"] for mail in thread} == {f"[{ticket['reference']}] It broke"}
+    assert {mail["References"] for mail in thread} == {mail["In-Reply-To"] for mail in thread}
+    (root,) = {mail["References"] for mail in thread}
+    assert re.fullmatch(r"<[^<>@\s]+@localhost>", root)
+    assert len({mail["Message-ID"] for mail in thread} | {root}) == 4
+    assert foreign["References"] != root
+
+
+async def test_a_mail_is_from_the_organisation_over_the_services_address(desk: Desk, settings: Settings) -> None:
+    requester = unique_address()
+    await desk.admin.patch("/org", {"name": "Größe & Co."})
+    await desk.respond(await desk.open(addedBy=requester))
+    await desk.work(settings)
+
+    (sent,) = read_files_to(settings, requester)
+    (sender,) = sent["From"].addresses
+
+    assert (sender.display_name, sender.addr_spec) == ("Größe & Co.", "tessera@localhost")
+
+
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        (None, "https://desk.growfin.com/app/tickets/{id}"),
+        ("/#/t/{reference}?id={id}", "https://desk.growfin.com/app/#/t/{reference}?id={id}"),
+    ],
+)
+async def test_the_assignees_mail_links_to_the_ticket(desk: Desk, path: str | None, link: str) -> None:
+    changes = {"appUrl": "https://desk.growfin.com/app"} | ({"ticketPath": path} if path else {})
+    assert (await desk.admin.patch("/org", changes)).status_code == 200
+    ticket = await desk.open()
+    await relay_events(desk)
+
+    (mail,) = await read_ticket_mails_to(desk, ticket, desk.admin.email)
+
+    link = link.format(**ticket)
+    assert f"Open it:   {link}\n" in mail["body"]
+    assert f'href="{link}"' in mail["bodyHtml"]
+
+
+async def test_a_mail_leads_requesters_where_they_can_go(desk: Desk) -> None:
+    customer = await add_user(desk, email_verified_at=real_now())
+    requester = unique_address()
+    await desk.admin.patch("/org", {"appUrl": "https://desk.growfin.com", "supportEmail": "help@growfin.test"})
+    own, other = await desk.open(addedBy=customer.email), await desk.open(addedBy=requester)
+    for ticket in (own, other):
+        await desk.respond(ticket)
+    await desk.admin.post("/org/clock/advance", {"days": 27})
+
+    to_customer = await read_ticket_mails_to(desk, own, customer.email)
+    to_requester = await read_ticket_mails_to(desk, other, requester)
+
+    assert [len(to_customer), len(to_requester)] == [2, 2]
+    for mail in to_customer:
+        assert f"write to help@growfin.test or visit https://desk.growfin.com/tickets/{own['id']}" in mail["body"]
+    for mail in to_requester:
+        assert re.search(r"write to help@growfin.test or visit https://desk.growfin.com( before then)?\.", mail["body"])
+
+
 async def test_concurrent_and_repeated_work_mails_nothing_twice(desk: Desk, settings: Settings) -> None:
     requester = unique_address()
     ticket = await desk.open(addedBy=requester)
@@ -235,7 +313,7 @@ async def test_a_mail_that_cannot_be_written_fails_without_affecting_others(
     assert {mail["status"] for mail in failed} == {"FAILED"}
     assert [mail["to"] for mail in failed] == [desk.admin.email, bad["addedBy"]]
     assert "The mail could not be written: ZoneInfoNotFoundError" in failed[1]["lastError"]
-    assert (failed[1]["attempts"], failed[1]["subject"]) == (0, f"{bad['reference']}: It broke")
+    assert (failed[1]["attempts"], failed[1]["subject"]) == (0, f"[{bad['reference']}] It broke")
     assert sent["status"] == "SENT"
     assert read_files_to(settings, bad["addedBy"]) == []
     pending = (await desk.admin.get("/jobs")).json()["pending"]

@@ -94,6 +94,7 @@ class LoggedMail:
     subject: str
     body_text: str
     body_html: str | None
+    sender_name: str | None
     reply_to: str | None
     link: str | None
     link_id: UUID | None

@@ -19,7 +19,7 @@ from tests.operations import Deployment, running_deployment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-CHECKS = ["database", "role", "migrations", "row security", "clock", "mail", "secret key"]
+CHECKS = ["database", "role", "migrations", "row security", "clock", "mail", "secret key", "sign-up"]
 SMTP_PASSWORD = "s3cret-of-the-mail-server"
 
 
@@ -56,6 +56,29 @@ async def test_a_correct_deployment_passes_every_check(deployment: Deployment) -
     assert found["migrations"].detail == f"at {find_head_revision()}, as this version requires"
     assert found["mail"].detail == f"without SMTP_URL, mails are written to {deployment.settings.mail_dir}"
     assert not deployment.settings.mail_dir.exists()  # the check creates no folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"public_url": "http://localhost:8000"},
+        {"public_url": "https://10.0.0.7"},
+        {"public_url": "https://tickets.internal"},
+        {"public_url": "https://tickets.growfin.com", "unproved_mail_limit": 50},
+        {"public_url": "https://tickets.growfin.com", "org_sign_up": "closed"},
+        {"public_url": "https://tickets.growfin.com", "org_sign_up": "token"},
+    ],
+)
+async def test_a_sign_up_that_outsiders_cannot_abuse_is_correct(deployment: Deployment, settings: Any) -> None:
+    assert (await run_doctor(deployment, **settings))["sign-up"].is_ok
+
+
+@pytest.mark.parametrize("url", ["https://tickets.growfin.com", "https://8.8.8.8"])
+async def test_an_open_sign_up_without_a_limit_of_mails_is_reported(deployment: Deployment, url: str) -> None:
+    problem = await find_single_problem(deployment, public_url=url)
+    assert problem.startswith(f"sign-up: open to every visitor of {url}")
+    assert "UNPROVED_MAIL_LIMIT" in problem
 
 
 # --- the database ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.conftest import SECRET_KEY, settings_for
 from tests.organisation_client import Api
 from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
+from tests.services import Service, Start
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,60 @@ async def test_a_refused_sign_up_leaves_the_domain_free(api: Api) -> None:
     domain = unique_domain()
     assert (await sign_up(api, domain, name="")).status_code == 422
     assert (await sign_up(api, domain)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "domain", ["com", "co.uk", "localhost", "CO.UK.", "internal", "github.io", "рф", "1.displaced.invalid"]
+)
+async def test_a_domain_that_nobody_can_own_is_refused(api: Api, domain: str) -> None:
+    assert read_invalid_fields(await sign_up(api, domain)) == {"domain"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Win at https://evil.example", "hxxp://evil", "www.evil", "Growfin evil.com", "evil.com/free", "ada@evil.com",
+        "Growfin (evil.co.uk)", "evil\u3002com", "evil\uff0ecom", "evil.\uff43om", "bücher.de", "пример.рф",
+    ],
+)  # fmt: skip
+async def test_a_name_with_a_web_address_is_refused(api: Api, name: str) -> None:
+    assert read_invalid_fields(await sign_up(api, unique_domain(), name=name)) == {"name"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Node.js Users", "A.B.C. GmbH", "S.p.A.", "St. Gallen", "Dr.Oetker", "1.000 Dinge", "v2.0", "One... two"]
+)
+async def test_a_name_with_dots_is_accepted(api: Api, name: str) -> None:
+    answer = await sign_up(api, unique_domain(), name=name)
+    assert answer.status_code == 201, answer.text
+
+
+# --- sign-up that the operator restricts -----------------------------------------------------------------------------
+
+TOKEN = "a-token-of-the-operator"
+
+
+async def sign_up_with_token(service: Service, token: str | None) -> httpx.Response:
+    headers = {} if token is None else {"X-Sign-Up-Token": token}
+    body = {"name": "Growfin", "domain": unique_domain()}
+    async with service.at("192.0.2.1") as client:
+        return await client.post("/auth/org/signup", json=body, headers=headers)
+
+
+async def test_a_closed_installation_signs_no_organisation_up(start: Start) -> None:
+    service = await start(org_sign_up="closed", org_sign_up_token=TOKEN)
+    for token in (None, TOKEN):
+        assert_problem(await sign_up_with_token(service, token), 403, "sign_up_closed")
+
+
+async def test_only_the_operators_token_signs_organisations_up(start: Start) -> None:
+    service = await start(org_sign_up="token", org_sign_up_token=TOKEN)
+    for token in (None, "", TOKEN[:-1], TOKEN.upper(), f"{TOKEN}x"):
+        assert_problem(await sign_up_with_token(service, token), 403, "sign_up_token_required")
+    assert (await sign_up_with_token(service, TOKEN)).status_code == 201
+
+
+async def test_guesses_at_the_token_are_limited(start: Start) -> None:
+    service = await start(org_sign_up="token", org_sign_up_token=TOKEN, sign_up_limit="2/minute")
+    answers = [await sign_up_with_token(service, "a-wrong-token") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]

@@ -136,6 +136,7 @@ async def fill(connection: Connection, org_id: UUID) -> None:
                        "status": "QUEUED", "created_at": NOW},
         "mails": {"org_id": org_id, "id": delivery, "recipient": "mia@customer.test", "subject": "Re",
                   "body_text": "Fixed.", "created_at": NOW},
+        "outside_recipients": {"org_id": org_id, "address_hash": b"1", "mailed_at": NOW},
         "relay_failures": {"org_id": org_id, "id": new_id(), "seq": 1, "subscriber": "mail", "attempts": 1,
                            "last_error": "no", "created_at": NOW},
         "supported_revisions": {"revision": f"of {org_id}"},

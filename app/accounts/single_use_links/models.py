@@ -21,21 +21,24 @@ class LinkPurpose(StrEnum):
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a name
     INVITATION = "INVITATION"
     SIGN_IN = "SIGN_IN"  # completes a social sign-in; never mailed
+    VERIFY_DOMAIN = "VERIFY_DOMAIN"  # mailed to the postmaster of a domain, not to the user who asked for it
 
 
-# The paths that mailed links lead to, in the organisation's front end or on Tessera's own pages.
+# The paths that mailed links lead to, in the organisation's front end or on Tessera's own pages. A postmaster is a
+# stranger, whom no organisation may lead to a page of its own.
 PAGES: Mapping[str, str] = {
     LinkPurpose.VERIFY_EMAIL: "/verify-email",
     LinkPurpose.CHANGE_EMAIL: "/confirm-email",
     LinkPurpose.RESET_PASSWORD: "/reset-password",
     LinkPurpose.INVITATION: "/accept-invitation",
+    LinkPurpose.VERIFY_DOMAIN: "/verify-domain",
 }
 
 
 class Link(Base):
     """A link that was issued and not used yet. Its token is derived from the row's id and the secret key.
 
-    `email` is the address that the link was sent to; using the link verifies it. `password_hash`, on a
+    `email` is the address that the link was sent to; using the link verifies it, or its domain. `password_hash`, on a
     link that changes the e-mail, is the password hashed with the salt of the new address. `remembered` is whether the
     sign-in opens a session of 30 days.
     """

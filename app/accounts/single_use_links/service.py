@@ -24,6 +24,7 @@ LIFETIMES = {
     LinkPurpose.RESET_PASSWORD: timedelta(minutes=30),
     LinkPurpose.INVITATION: timedelta(days=7),
     LinkPurpose.SIGN_IN: timedelta(minutes=1),
+    LinkPurpose.VERIFY_DOMAIN: timedelta(days=1),
 }
 
 

@@ -71,7 +71,7 @@ async def list_tickets(
 def _search(list_query: TicketListQuery, caller: Caller) -> Search | None:
     if list_query.q is None:
         return None
-    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant.domain))
+    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant))
     return Search(query=words, include_replies=sees_comments(caller))
 
 
@@ -80,5 +80,5 @@ async def _add_requesters(driver: Driver, caller: Caller, search: Search, text: 
     if search.query is None:
         return search
     requesters = await find_requesters(driver, caller.org_id, query_terms(text), requester_scope(caller))
-    words = query(caller.org_id, text, reference_prefix(caller.tenant.domain), requesters)
+    words = query(caller.org_id, text, reference_prefix(caller.tenant), requesters)
     return replace(search, query=words)

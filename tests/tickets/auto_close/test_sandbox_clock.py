@@ -133,7 +133,8 @@ async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: D
 
     mails = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"]})).json()["items"]
 
-    assert "Closing soon" in mails[0]["subject"]
+    reminder = (await desk.admin.get(f"/notifications/{mails[0]['id']}")).json()
+    assert "have not heard from you since" in reminder["body"]
     assert (mails[0]["to"], mails[0]["status"]) == (ticket["requester"]["email"], "QUEUED")
 
 

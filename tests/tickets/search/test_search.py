@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.core.database.pool import Database
-from app.tickets.references import reference_prefix
+from app.organisations.rules import derive_reference_prefix
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.lists.test_filters import ADA, BO
@@ -135,7 +135,7 @@ async def test_long_words_are_truncated_in_index_and_query(desk: Desk) -> None:
 
 @pytest.mark.parametrize("form", ["{n}", "#{n}", "0{n}", "{p}-{n}", "{lower}-{n}", " {p}-00{n} "])
 async def test_a_ticket_is_found_by_number_and_reference(indexed_tickets: Desk, form: str) -> None:
-    prefix = reference_prefix(indexed_tickets.domain)
+    prefix = derive_reference_prefix(indexed_tickets.domain)
 
     for number in (1, 5):
         assert await search(indexed_tickets, form.format(n=number, p=prefix, lower=prefix.lower())) == [number]
@@ -151,7 +151,7 @@ async def test_a_number_also_matches_words(indexed_tickets: Desk) -> None:
     "form", ["OTHER-{n}", "x{p}-{n}", "{p}{n}", "{p}_{n}", "##{n}", "{p}-{n} printer", "{n}0", "{n}.0"]
 )
 async def test_other_references_match_no_ticket(indexed_tickets: Desk, form: str) -> None:
-    assert await search(indexed_tickets, form.format(n=1, p=reference_prefix(indexed_tickets.domain))) == []
+    assert await search(indexed_tickets, form.format(n=1, p=derive_reference_prefix(indexed_tickets.domain))) == []
 
 
 @pytest.mark.parametrize("q", ["9" * 18, "#" + "9" * 18, "9" * 19, "9" * 100, "0" * 100, "-1", "1e3", "#0"])
@@ -165,7 +165,7 @@ async def test_an_unused_number_finds_nothing(indexed_tickets: Desk, q: str) -> 
 
 async def test_a_reference_also_finds_tickets_that_mention_it(desk: Desk) -> None:
     await open_indexed(desk)
-    prefix = reference_prefix(desk.domain)
+    prefix = derive_reference_prefix(desk.domain)
 
     await open_indexed(desk, description=f"The same as {prefix}-1, again.")
 

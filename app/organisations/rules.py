@@ -1,0 +1,80 @@
+"""Rules about the names and domains of organisations: no database, no clock, no HTTP."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from uuid import UUID
+
+import idna
+from publicsuffixlist import PublicSuffixList
+
+_NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
+MAX_PREFIX_LENGTH = 10
+# The domains of organisations that lost theirs. Nobody can own a domain that ends in `.invalid` (RFC 2606).
+PLACEHOLDER_DOMAIN = "displaced.invalid"
+# What mail programs make a link of, even without a scheme. IDNA takes all of these dots for one (RFC 3490, 3.1).
+_HOST = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:[.\u3002\uff0e\uff61][^\W_](?:[\w-]*[^\W_])?)+")
+_DOT = re.compile(r"[.\u3002\uff0e\uff61]")
+
+
+def derive_reference_prefix(domain: str) -> str:
+    """Make the first part of ticket references from a domain's first label: capitals and digits, at most ten."""
+    label = domain.partition(".")[0].upper()
+    return _NOT_ALPHANUMERIC.sub("", label)[:MAX_PREFIX_LENGTH] or "T"
+
+
+def make_placeholder_domain(org_id: UUID) -> str:
+    """Return the domain of an organisation that lost its own: always the same one."""
+    return f"{org_id.hex}.{PLACEHOLDER_DOMAIN}"
+
+
+def refuse_public_suffix(domain: str) -> str:
+    """Return the domain unchanged.
+
+    Raises:
+        ValueError: nobody can own it. It has a single label, or others register their domains below it, or it is
+            reserved.
+    """
+    if "." not in domain or _public_suffixes().is_public(domain):
+        raise ValueError("Nobody can own this domain: use one that is registered, such as growfin.com.")
+    if domain == PLACEHOLDER_DOMAIN or domain.endswith(f".{PLACEHOLDER_DOMAIN}"):
+        raise ValueError("This domain is reserved.")
+    return domain
+
+
+def refuse_url(name: str) -> str:
+    """Return the name unchanged.
+
+    Raises:
+        ValueError: a mail program would make a link of it, or of a part.
+    """
+    plain = unicodedata.normalize("NFKC", name)
+    if "://" in plain:
+        raise ValueError("A name may hold no URL: remove it.")
+    for found in _HOST.finditer(plain):
+        if _is_host(found[0]):
+            raise ValueError(
+                f"A name may hold no web address, and {found[0]} looks like one: put a space after the dot, or write "
+                "Growfin instead of growfin.com."
+            )
+    return name
+
+
+def _is_host(text: str) -> bool:
+    """Return whether the text ends in a top-level domain that exists. `Node.js` and `S.p.A` do not."""
+    first, *_, last = _DOT.split(text)
+    if first.casefold() == "www":
+        return True
+    try:
+        top_level = idna.encode(last, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return False
+    return _public_suffixes().publicsuffix(top_level, accept_unknown=False) is not None
+
+
+@cache
+def _public_suffixes() -> PublicSuffixList:
+    """Read the list of public suffixes that the package brings along. It takes 40 ms."""
+    return PublicSuffixList()
