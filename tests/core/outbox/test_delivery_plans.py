@@ -12,8 +12,8 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import delivery_claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.deliveries import decide_outcome
-from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_outcomes import decide_outcome, record_attempts
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
 from tests.databases import open_pool
@@ -84,15 +84,15 @@ async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -
 async def record_statements_of_a_batch(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
     """Claim, record and release a batch; return the statements that this sends."""
     with recording_statements(database) as sent:
-        claimed = await delivery_claims.claim_deliveries(database, org_id, CHANNELS)
+        claimed = await delivery_claims.claim_deliveries(database, org_id, CHANNELS, limit=DELIVERIES_PER_BATCH)
         assert len(claimed) == DELIVERIES_PER_BATCH
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
         outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
         attempts = [
             decide_outcome(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
         ]
-        await delivery_claims.record_attempts(database, org_id, attempts)
-        await delivery_claims.release_deliveries(database, org_id, claimed[len(attempts) :])
+        await record_attempts(database, org_id, attempts)
+        await delivery_claims.release_deliveries(database, claimed[len(attempts) :])
     return list(sent)
 
 
