@@ -27,7 +27,12 @@ async def deliver_due(
     total = 0
     try:
         while not is_stopping():
-            claimed = await loop.run()
+            try:
+                claimed = await loop.run()
+            except Exception:
+                if loop.is_idle:
+                    raise
+                claimed = 0  # the worker would also try again
             total += claimed
             if not claimed and loop.is_idle:
                 break

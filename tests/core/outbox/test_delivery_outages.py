@@ -18,6 +18,7 @@ from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
 from app.core.outbox.delivery_outcomes import decide_outcome, record_attempts
 from app.core.outbox.models import DeliveryStatus
+from app.notifications.channel import DEFAULT_CONNECTIONS
 from app.notifications.mails import EMAIL
 from tests.core.outbox.queued_mails import (
     SECOND,
@@ -114,27 +115,32 @@ async def is_logged(logs: Sequence[Mapping[str, object]], event: str) -> bool:
 async def test_a_stopping_worker_releases_deliveries_that_it_has_not_sent(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    org_id = await queue_mails(pool, *make_addresses(10))
+    smtp_server.delay = 0.02
+    org_id = await queue_mails(pool, *make_addresses(40))
 
     def is_stopping() -> bool:
         return len(smtp_server.received) >= 3
 
     await deliver_due(pool, channels, is_stopping)
-    after = await read_deliveries(pool, org_id)
-    assert Counter(row.status for row in after.values()) == {DeliveryStatus.SENT: 3, DeliveryStatus.QUEUED: 7}
+    after, sent = await read_deliveries(pool, org_id), len(smtp_server.received)
+    assert 3 <= sent < 40
+    assert Counter(row.status for row in after.values()) == {
+        DeliveryStatus.SENT: sent,
+        DeliveryStatus.QUEUED: 40 - sent,
+    }
     assert {row.attempts for row in after.values() if row.status == DeliveryStatus.QUEUED} == {0}
     assert all(wait <= timedelta(0) for wait in await read_waits(pool, org_id))
 
     await deliver_due(pool, channels)
     assert set(smtp_server.count_copies().values()) == {1}
-    assert len(smtp_server.received) == 10
+    assert len(smtp_server.received) == 40
 
 
 async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    """Sent mails are not sent again. The others, but for the one being sent, do not wait for the end of the lease."""
-    org_id = await queue_mails(pool, *make_addresses(10))
+    """Sent mails are not sent again. The others, but for those being sent, do not wait for the end of the lease."""
+    org_id = await queue_mails(pool, *make_addresses(20))
     delivering = asyncio.create_task(deliver_due(pool, channels))
     while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must notice it within one iteration of the event loop
         await asyncio.sleep(0)
@@ -148,8 +154,8 @@ async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
     after = await read_deliveries(pool, org_id)
     assert Counter(row.status for row in after.values()) == {
         DeliveryStatus.SENT: sent,
-        DeliveryStatus.QUEUED: 10 - sent,
+        DeliveryStatus.QUEUED: 20 - sent,
     }
     waits = await read_waits(pool, org_id)
-    assert len([wait for wait in waits if wait > timedelta(0)]) == 1
+    assert len([wait for wait in waits if wait > timedelta(0)]) == DEFAULT_CONNECTIONS
     assert delivering.cancelled()
