@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels
-from app.core.outbox.delivery_loop import DeliveryLoop
+from app.core.outbox.delivery_loop import RENEWAL_INTERVAL, DeliveryLoop
 
 POLL_INTERVAL = 0.05  # seconds
 
@@ -45,3 +45,24 @@ async def deliver_due(
     finally:
         await loop.stop(patience)
     return total
+
+
+@asynccontextmanager
+async def running_deliveries(
+    database: Database, channels: Channels, *, renewal_interval: float = RENEWAL_INTERVAL
+) -> AsyncIterator[None]:
+    """Send due deliveries in the background during the context, and cut off at its end what is not sent."""
+    loop = DeliveryLoop(database, channels, lambda: None, renewal_interval=renewal_interval)
+
+    async def run() -> None:
+        while True:
+            await loop.run()
+            await asyncio.sleep(POLL_INTERVAL)
+
+    running = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await loop.stop(0)

@@ -7,7 +7,7 @@ Urgent deliveries start first. Otherwise organisations take turns, one delivery 
   one delivery in flight at a time.
 - An organisation starts nothing while several of its lanes hang.
 - Deliveries that hang are replaced: up to half of `max_in_flight` of them do not count.
-- Urgent deliveries and others each have one more place, if they have none.
+- Urgent deliveries have one more place if none of them is in flight, and so have the others.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Load:
         self._policy = policy
         self._failing = failing
         self._running_of = Counter(claim.lane for claim in running)
-        self._moving = Counter(claim.lane.urgent for claim in running) - Counter(claim.lane.urgent for claim in hanging)
+        self._running_by_urgency = Counter(claim.lane.urgent for claim in running)
         self._places = policy.max_in_flight - len(running) + min(len(hanging), max(1, policy.max_in_flight // 2))
         self._hanging_lanes = {claim.lane for claim in hanging}
         by_organisation = Counter(
@@ -139,7 +139,7 @@ class _Load:
         return self._hanging_lanes | self._failing
 
     def has_place(self, *, urgent: bool) -> bool:
-        return self._places + (not self._moving[urgent]) > 0
+        return self._places + (not self._running_by_urgency[urgent]) > 0
 
     def admits(self, claim: Claim) -> bool:
         lane = claim.lane

@@ -40,9 +40,17 @@ class DeliveryLoop:
 
     Args:
         request_run: called when there is room for more deliveries and more are due.
+        renewal_interval: seconds after which a run renews the leases.
     """
 
-    def __init__(self, database: Database, channels: Channels, request_run: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        channels: Channels,
+        request_run: Callable[[], None],
+        *,
+        renewal_interval: float = RENEWAL_INTERVAL,
+    ) -> None:
         self._database = database
         self._channels = channels
         self._request_run = request_run
@@ -52,16 +60,18 @@ class DeliveryLoop:
         self._sending: set[asyncio.Task[None]] = set()
         self._recording: asyncio.Task[None] | None = None
         self._finished: list[FinishedAttempt] = []
+        self._held: set[UUID] = set()  # the ids of claims until their outcomes are recorded
         self._writing = asyncio.Lock()  # leases and outcomes: two transactions on the same timers could deadlock
         self._batch = {True: 0, False: 0}  # by urgency
         self._with_more: set[tuple[UUID, bool]] = set()  # organisations with more due deliveries than were claimed
+        self._renewal_interval = renewal_interval
         self._renewed_at = time.monotonic()
         self._stopping = False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is claimed or unrecorded."""
-        return not (self._finished or self._recording or next(self._iterate_claims(), None))
+        return not self._held
 
     # --- claiming ----------------------------------------------------------------------------------------------------
 
@@ -95,7 +105,9 @@ class DeliveryLoop:
             return 0
         (self._with_more.add if len(claims) == limit else self._with_more.discard)((org_id, urgent))
         for claim in claims:
-            await self._accept(claim)
+            if claim.id not in self._held:  # else the lease was lost, while the database was unavailable
+                self._held.add(claim.id)
+                await self._accept(claim)
         for lanes in self._lanes.values():
             self._start(lanes)
         return len(claims)
@@ -120,7 +132,7 @@ class DeliveryLoop:
             yield from lanes.iterate()
 
     async def _renew_leases(self) -> None:
-        if time.monotonic() - self._renewed_at > RENEWAL_INTERVAL:
+        if time.monotonic() - self._renewed_at > self._renewal_interval:
             async with self._writing:
                 await delivery_claims.renew_leases(self._database, list(self._iterate_claims()))
             self._renewed_at = time.monotonic()
@@ -178,7 +190,7 @@ class DeliveryLoop:
             async with self._writing:
                 for org_id, attempts in list(unrecorded.items()):
                     if await self._record_group(org_id, attempts):
-                        del unrecorded[org_id]
+                        self._held -= {attempt.claim.id for attempt in unrecorded.pop(org_id)}
         finally:
             self._finished += [attempt for attempts in unrecorded.values() for attempt in attempts]
         return not unrecorded

@@ -1,0 +1,233 @@
+"""What is slow or numerous delays neither other lanes, nor other organisations, nor urgent mails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from app.core.database.pool import Database
+from app.core.outbox.channels import Channels
+from app.core.outbox.delivery_claims import LEASE_DURATION
+from app.core.outbox.delivery_loop import MAX_WAITING
+from app.notifications.channel import DEFAULT_CONNECTIONS
+from tests.core.outbox.queued_mails import (
+    SECOND,
+    make_addresses,
+    make_channels,
+    make_due,
+    queue_mails,
+    read_deliveries,
+    read_waits,
+)
+from tests.databases import eventually
+from tests.delivering import deliver_due, running_deliveries
+from tests.smtp_server import SmtpServer
+
+SLACK = 0.5  # seconds, of a busy machine
+
+
+async def has_received(smtp_server: SmtpServer, count: int) -> bool:
+    return len(smtp_server.received) >= count
+
+
+async def seconds_until_received(smtp_server: SmtpServer, *recipients: str) -> float:
+    """Wait until the last of these recipients has its mail."""
+    started = time.monotonic()
+
+    async def is_received() -> bool:
+        return set(recipients) <= set(smtp_server.recipients())
+
+    assert await eventually(is_received, within=10, every=0.005)
+    return time.monotonic() - started
+
+
+# --- several at the same time ----------------------------------------------------------------------------------------
+
+
+async def test_one_lane_uses_all_connections_and_keeps_them(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.delay = 0.1
+    await queue_mails(pool, *make_addresses(40))
+    started = time.monotonic()
+    await deliver_due(pool, channels)
+
+    assert time.monotonic() - started < 40 * 0.1 / DEFAULT_CONNECTIONS + 3 * SLACK
+    assert smtp_server.max_open == DEFAULT_CONNECTIONS
+    assert set(smtp_server.count_copies().values()) == {1}
+
+
+async def test_the_number_of_connections_is_a_setting(pool: Database, smtp_server: SmtpServer) -> None:
+    smtp_server.delay = 0.02
+    await queue_mails(pool, *make_addresses(20))
+    await deliver_due(pool, make_channels(smtp_server, connections=2))
+
+    assert smtp_server.max_open == 2
+    assert len(smtp_server.received) == 20
+
+
+# --- lanes that hang -------------------------------------------------------------------------------------------------
+
+
+async def test_a_lane_that_hangs_delays_no_other_lane_of_the_same_organisation(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.hanging = {"hangs.example"}
+    org_id = await queue_mails(pool, *make_addresses(2 * MAX_WAITING, "hangs.example"))
+    others = [f"mia@customer{n}.example" for n in range(5)]
+    await queue_mails(pool, *others, org_id=org_id)
+    async with running_deliveries(pool, channels):
+        assert await seconds_until_received(smtp_server, *others) < 1 + SLACK
+        later = "bo@customer0.example"
+        await queue_mails(pool, later, org_id=org_id)
+        assert await seconds_until_received(smtp_server, later) < SLACK
+
+
+async def test_a_lane_that_begins_to_hang_leaves_connections_to_others(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, *make_addresses(50))
+    async with running_deliveries(pool, channels):
+        assert await eventually(partial(has_received, smtp_server, 50))
+        smtp_server.hanging = {"customer.example"}
+        await queue_mails(pool, *make_addresses(50), org_id=org_id)
+        await asyncio.sleep(0.2)
+        other = await queue_mails(pool, "mia@other.example")
+        assert await seconds_until_received(smtp_server, "mia@other.example") < 1 + SLACK
+        await queue_mails(pool, "bo@other.example", org_id=other)
+        assert await seconds_until_received(smtp_server, "bo@other.example") < SLACK
+
+
+@pytest.mark.parametrize("recipients", [3, 30])
+async def test_an_organisation_whose_mails_all_hang_delays_no_other_organisation(
+    pool: Database, smtp_server: SmtpServer, channels: Channels, recipients: int
+) -> None:
+    hanging = [f"mia@hangs{n}.example" for n in range(recipients)]
+    smtp_server.hanging = {address.partition("@")[2] for address in hanging}
+    await queue_mails(pool, *hanging)
+    async with running_deliveries(pool, channels):
+        await asyncio.sleep(0.1)
+        await queue_mails(pool, *make_addresses(20))
+        assert await seconds_until_received(smtp_server, *make_addresses(20)) < 1 + SLACK
+
+
+async def test_a_lane_that_failed_after_hanging_has_one_mail_in_flight(pool: Database, smtp_server: SmtpServer) -> None:
+    smtp_server.hanging = {"hangs.example"}
+    channels = make_channels(smtp_server, attempt_timeout=1)
+    org_id = await queue_mails(pool, *make_addresses(20, "hangs.example"))
+    async with running_deliveries(pool, channels):
+        await asyncio.sleep(2.5)
+
+    attempts = [row.attempts for row in (await read_deliveries(pool, org_id)).values()]
+    assert sum(attempts) <= DEFAULT_CONNECTIONS + 2
+
+
+# --- fair turns ------------------------------------------------------------------------------------------------------
+
+
+async def test_many_mails_of_one_organisation_do_not_delay_another(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.delay = 0.05
+    await queue_mails(pool, *make_addresses(3 * MAX_WAITING))
+    async with running_deliveries(pool, channels):
+        assert await eventually(partial(has_received, smtp_server, 5))
+        await queue_mails(pool, "bo@customer.example")
+        assert await seconds_until_received(smtp_server, "bo@customer.example") < SLACK
+
+
+async def test_organisations_take_turns(pool: Database, smtp_server: SmtpServer) -> None:
+    smtp_server.delay = 0.002
+    names = [f"org{n}.example" for n in range(30)]
+    for name in names:
+        await queue_mails(pool, *make_addresses(20, name))
+    await deliver_due(pool, make_channels(smtp_server, connections=1))
+
+    early = [address.partition("@")[2] for address in smtp_server.recipients()[: 10 * len(names)]]
+    assert {name: early.count(name) for name in names}.keys() == set(early)
+    assert max(early.count(name) for name in names) <= 16
+
+
+async def test_mails_about_accounts_go_ahead_of_mails_about_tickets(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.delay = 0.1
+    org_id = await queue_mails(pool, *make_addresses(3 * MAX_WAITING))
+    async with running_deliveries(pool, channels):
+        assert await eventually(partial(has_received, smtp_server, 5))
+        await queue_mails(pool, "reset@customer.example", org_id=org_id, about_account=True)
+        assert await seconds_until_received(smtp_server, "reset@customer.example") < 0.1 + SLACK
+
+
+async def test_mails_about_accounts_have_a_connection_of_their_own_while_all_others_hang(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    hanging = [f"mia@hangs{n}.example" for n in range(10)]
+    smtp_server.hanging = {address.partition("@")[2] for address in hanging}
+    for address in hanging:
+        await queue_mails(pool, address)
+    async with running_deliveries(pool, channels):
+        await asyncio.sleep(1.5)
+        await queue_mails(pool, "reset@customer.example", about_account=True)
+        assert await seconds_until_received(smtp_server, "reset@customer.example") < SLACK
+
+
+async def test_very_many_mails_about_accounts_do_not_stop_the_others(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.delay = 0.1
+    org_id = await queue_mails(pool, *make_addresses(MAX_WAITING), about_account=True)
+    async with running_deliveries(pool, channels):
+        assert await eventually(partial(has_received, smtp_server, 5))
+        await queue_mails(pool, "bo@customer.example", org_id=org_id)
+        assert await seconds_until_received(smtp_server, "bo@customer.example") < 0.1 + SLACK
+
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_lease_of_a_running_delivery_is_renewed(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.pause()
+    org_id = await queue_mails(pool, "mia@customer.example")
+    async with running_deliveries(pool, channels, renewal_interval=0.1):
+        await asyncio.sleep(0.3)
+        await make_due(pool, org_id)
+        await asyncio.sleep(0.5)
+        (wait,) = await read_waits(pool, org_id)
+        assert timedelta(0) <= LEASE_DURATION - wait < 2 * SECOND
+        smtp_server.resume()
+        assert await eventually(partial(has_received, smtp_server, 1))
+        await asyncio.sleep(0.3)
+    assert list(smtp_server.count_copies().values()) == [1]
+    assert await read_waits(pool, org_id) == []
+
+
+async def test_a_worker_does_not_send_again_what_it_holds_after_it_lost_the_lease(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.delay = 0.05
+    org_id = await queue_mails(pool, *make_addresses(20))
+    async with running_deliveries(pool, channels):
+        for _ in range(5):
+            await asyncio.sleep(0.05)
+            await make_due(pool, org_id)
+        assert await eventually(partial(has_received, smtp_server, 20))
+        await asyncio.sleep(0.3)
+    assert set(smtp_server.count_copies().values()) == {1}
+
+
+async def test_a_delivery_that_an_earlier_version_queued_is_sent(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, "mia@customer.example")
+    async with pool.session(org_id) as db:
+        await db.execute(text("UPDATE timers SET lane = NULL WHERE org_id = :org_id").bindparams(org_id=org_id))
+    assert await deliver_due(pool, channels) == 1
+    assert smtp_server.recipients() == ["mia@customer.example"]
