@@ -3,8 +3,9 @@
 Urgent deliveries start first. Otherwise organisations take turns, one delivery each. A delivery that takes longer than
 `HANG_AFTER` hangs, and these rules keep what hangs from delaying the rest:
 
-- A lane starts nothing while one of its deliveries hangs. If that one fails, the lane is *failing*: for a while, it has
-  one delivery in flight at a time.
+- A lane starts nothing while one of its deliveries hangs.
+- If that one fails, the lane is *failing* for a while: it has one delivery in flight at a time, and all failing lanes
+  together have half of `max_in_flight`.
 - An organisation starts nothing while several of its lanes hang.
 - Deliveries that hang are replaced: up to half of `max_in_flight` of them do not count.
 - Urgent deliveries have one more place if none of them is in flight, and so have the others.
@@ -122,17 +123,19 @@ class _Load:
     def __init__(
         self, policy: ChannelPolicy, running: Sequence[Claim], hanging: Sequence[Claim], failing: set[Lane]
     ) -> None:
+        half = max(1, policy.max_in_flight // 2)
         self._policy = policy
         self._failing = failing
         self._running_of = Counter(claim.lane for claim in running)
         self._running_by_urgency = Counter(claim.lane.urgent for claim in running)
-        self._places = policy.max_in_flight - len(running) + min(len(hanging), max(1, policy.max_in_flight // 2))
+        self._places = policy.max_in_flight - len(running) + min(len(hanging), half)
+        self._places_of_failing = half - sum(claim.lane in failing for claim in running)
         self._hanging_lanes = {claim.lane for claim in hanging}
-        by_organisation = Counter(
+        hanging_lanes_of = Counter(
             (org_id, lane.urgent) for org_id, lane in {(claim.org_id, claim.lane) for claim in hanging}
         )
-        most = max(MIN_HANGING_LANES, policy.max_in_flight // 2)
-        self._stuck_organisations = {one for one, lanes in by_organisation.items() if lanes >= most}
+        most = max(MIN_HANGING_LANES, half)
+        self._stuck_organisations = {one for one, lanes in hanging_lanes_of.items() if lanes >= most}
 
     @property
     def slow_lanes(self) -> set[Lane]:
@@ -143,6 +146,8 @@ class _Load:
 
     def admits(self, claim: Claim) -> bool:
         lane = claim.lane
-        most = 1 if lane in self._failing else self._policy.max_in_flight_per_lane
-        is_stuck = lane in self._hanging_lanes or (claim.org_id, lane.urgent) in self._stuck_organisations
-        return not is_stuck and self._running_of[lane] < most
+        if lane in self._hanging_lanes or (claim.org_id, lane.urgent) in self._stuck_organisations:
+            return False
+        if lane in self._failing:
+            return self._running_of[lane] == 0 and self._places_of_failing > 0
+        return self._running_of[lane] < self._policy.max_in_flight_per_lane
