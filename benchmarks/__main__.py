@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import closing, data, load, mails, noisy, organisations, pgbench, processes, report, roundtrips
@@ -139,10 +140,9 @@ def _measure_organisations(measured: Report) -> None:
 
 def _measure_mails(measured: Report) -> None:
     _note_busy_share(measured)
-    _log(MAILS)
     with data.running(FOLDER, SMALL) as content:
         data.reset(content)
-        measured.mailing = mails.measure(content)
+        measured.mailing = mails.measure(content, partial(_log, MAILS))
 
 
 def _note_busy_share(measured: Report) -> None:

@@ -22,7 +22,7 @@ def mail_targets(measured: Mailing) -> list[Target]:
         _at_least("mails/s, an instant server", measured.instant, MIN_INSTANT_RATE),
         _at_least(f"the same, relative to a bare loop ({measured.bare:,.0f}/s)", ratio, MIN_RATIO),
         *(
-            Target(f"delay of a mail (s), beside {what}", f"{delay:.2f}", f"<= {most:g}", delay <= most)
+            Target(f"delay of a mail (s), beside {what}", f"{delay:.2f}", f"<= {most:.1f}", delay <= most)
             for what, (delay, most) in measured.delays.items()
         ),
         Target(
@@ -38,10 +38,11 @@ def mail_notes(measured: Mailing) -> Sequence[str]:
     """Return the notes about mails."""
     (beside, opened), (seconds, count) = measured.beside_load, measured.backlog
     rate = count / seconds if seconds else 0.0
+    load = f"Beside {opened:,.0f} opened tickets per second, the worker sent {beside:,.0f} mails per second."
+    after = f"After that, it sent the remaining {count:,} in {seconds:.0f} s ({rate:,.0f} per second)."
     return [
         f"The worker and the bare loop sent {INSTANT_MAILS:,} mails to an instant server in turn.",
-        f"Beside {opened:,.0f} opened tickets per second, the worker sent {beside:,.0f} mails per second. After that, it "
-        f"sent the remaining {count:,} in {seconds:.0f} s ({rate:,.0f} per second).",
+        f"{load} {after}",
     ]
 
 

@@ -4,7 +4,7 @@ A delivery is queued together with its content, which the channel stores. Its ne
 The worker's job `deliver` sends what is due:
 
 - `delivery_loop.py` claims due deliveries, sends many at the same time and records their outcomes.
-- `delivery_lanes.py` decides which of the claimed deliveries starts next.
+- `delivery_turns.py` decides from which organisations they are claimed, `delivery_lanes.py` which of them starts next.
 - `delivery_claims.py` and `delivery_outcomes.py` have the statements.
 """
 

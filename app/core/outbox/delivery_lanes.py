@@ -22,7 +22,7 @@ from uuid import UUID
 from app.core.outbox.channels import ChannelPolicy, Outcome, Result
 from app.core.outbox.delivery_claims import Claim, Lane
 
-HANG_AFTER = 0.75  # seconds
+HANG_AFTER = 0.6  # seconds
 FAILING_PERIOD = 600.0  # seconds after the last failure
 MIN_HANGING_LANES = 2  # of an organisation, before it starts nothing more
 
@@ -97,12 +97,16 @@ class Lanes:
         tried = {claim.lane for claim in self.iterate()}
         return {lane for lane in load.slow_lanes if lane in tried and lane.urgent == urgent}
 
-    def count_ready(self, *, urgent: bool, org_id: UUID | None = None) -> int:
-        """Count the waiting deliveries, of one organisation or of all, without those of slow lanes."""
+    def count_ready(self, *, urgent: bool) -> Counter[UUID]:
+        """Count the waiting deliveries of each organisation, without those of slow lanes."""
         slow = self._measure().slow_lanes
-        waiting = self._waiting[urgent]
-        groups = waiting.values() if org_id is None else [waiting.get(org_id, deque())]
-        return sum(claim.lane not in slow for claims in groups for claim in claims)
+        waiting = self._waiting[urgent].items()
+        return Counter({org_id: sum(claim.lane not in slow for claim in claims) for org_id, claims in waiting})
+
+    def count_ready_of(self, org_id: UUID, *, urgent: bool) -> int:
+        """Count the waiting deliveries of one organisation, without those of slow lanes."""
+        slow = self._measure().slow_lanes
+        return sum(claim.lane not in slow for claim in self._waiting[urgent].get(org_id, ()))
 
     def _iterate_waiting(self) -> Iterator[Claim]:
         for organisations in self._waiting.values():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -24,10 +25,9 @@ from app.core.outbox.channels import Channels, Outcome, Result, Sender
 from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, group_by_organisation
 from app.core.outbox.delivery_lanes import HANG_AFTER, Lanes
 from app.core.outbox.delivery_outcomes import FinishedAttempt, decide_outcome, record_attempts
+from app.core.outbox.delivery_turns import MAX_WAITING, Turns
 from app.core.outbox.timers import serve_each
 
-DELIVERIES_PER_BATCH = 100
-MAX_WAITING = 200  # claimed deliveries that could start at once, of all organisations
 RENEWAL_INTERVAL = LEASE_DURATION.total_seconds() / 3
 RECORD_INTERVAL = 0.05  # seconds
 RECORD_RETRY_DELAY = 0.5  # seconds
@@ -62,8 +62,7 @@ class DeliveryLoop:
         self._finished: list[FinishedAttempt] = []
         self._held: set[UUID] = set()  # the ids of claims until their outcomes are recorded
         self._writing = asyncio.Lock()  # leases and outcomes: two transactions on the same timers could deadlock
-        self._batch = {True: 0, False: 0}  # by urgency
-        self._with_more: set[tuple[UUID, bool]] = set()  # organisations with more due deliveries than were claimed
+        self._turns = {True: Turns(), False: Turns()}  # by urgency
         self._renewal_interval = renewal_interval
         self._renewed_at = time.monotonic()
         self._stopping = False
@@ -82,18 +81,21 @@ class DeliveryLoop:
 
     async def _claim(self, *, urgent: bool) -> int:
         """Claim a batch of each organisation that has few deliveries waiting, until there is no room."""
+        turns, ready = self._turns[urgent], Counter[UUID]()
         organisations = await delivery_claims.find_due_organisations(self._database, urgent=urgent)
-        # With many organisations, small batches: otherwise each would wait until those of all others are sent.
-        batch = min(DELIVERIES_PER_BATCH, max(1, MAX_WAITING // max(1, len(organisations))))
-        self._batch[urgent] = batch
-        waiting = {org_id: self._count_ready(urgent=urgent, org_id=org_id) for org_id in organisations}
+        for lanes in self._lanes.values():
+            ready += lanes.count_ready(urgent=urgent)
+        room = MAX_WAITING - ready.total()
 
         async def serve(org_id: UUID) -> int:
-            limit = min(batch, MAX_WAITING - self._count_ready(urgent=urgent))
-            return await self._claim_batch(org_id, limit, urgent=urgent) if limit > 0 else 0
+            nonlocal room
+            limit = min(turns.batch, room)
+            claimed = await self._claim_batch(org_id, limit, urgent=urgent)
+            turns.note(org_id, limit=limit, claimed=claimed)
+            room -= claimed
+            return claimed
 
-        in_turn = sorted((one for one in organisations if waiting[one] <= batch), key=lambda one: waiting[one])
-        return await serve_each(in_turn, serve, lambda: self._stopping)
+        return await serve_each(turns.plan(organisations, ready), serve, lambda: self._stopping or room <= 0)
 
     async def _claim_batch(self, org_id: UUID, limit: int, *, urgent: bool) -> int:
         full_lanes = {lane for lanes in self._lanes.values() for lane in lanes.find_full_lanes(urgent=urgent)}
@@ -103,7 +105,6 @@ class DeliveryLoop:
         if self._stopping:
             await delivery_claims.release_deliveries(self._database, claims)
             return 0
-        (self._with_more.add if len(claims) == limit else self._with_more.discard)((org_id, urgent))
         for claim in claims:
             if claim.id not in self._held:  # else the lease was lost, while the database was unavailable
                 self._held.add(claim.id)
@@ -123,9 +124,6 @@ class DeliveryLoop:
             if name not in self._senders:
                 self._senders[name] = await self._open_channels.enter_async_context(self._channels[name].open())
             self._lanes[name].add([claim])
-
-    def _count_ready(self, *, urgent: bool, org_id: UUID | None = None) -> int:
-        return sum(lanes.count_ready(urgent=urgent, org_id=org_id) for lanes in self._lanes.values())
 
     def _iterate_claims(self) -> Iterator[Claim]:
         for lanes in self._lanes.values():
@@ -157,10 +155,8 @@ class DeliveryLoop:
             lanes.finish(claim, outcome)
         self._finish(claim, outcome)
         self._start(lanes)
-        org_id, urgent = claim.org_id, claim.lane.urgent
-        if (org_id, urgent) in self._with_more and lanes.count_ready(urgent=urgent, org_id=org_id) <= self._batch[
-            urgent
-        ]:
+        urgent = claim.lane.urgent
+        if self._turns[urgent].needs_more(claim.org_id, lanes.count_ready_of(claim.org_id, urgent=urgent)):
             self._request_run()
 
     # --- recording ---------------------------------------------------------------------------------------------------

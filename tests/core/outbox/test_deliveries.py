@@ -13,7 +13,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels
-from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications import mails
 from app.notifications.mails import MailDraft

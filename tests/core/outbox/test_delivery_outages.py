@@ -15,8 +15,8 @@ from app.core.database.pool import Database
 from app.core.outbox import delivery_claims
 from app.core.outbox.channels import Channels, Outcome, Result
 from app.core.outbox.delivery_claims import LEASE_DURATION
-from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
 from app.core.outbox.delivery_outcomes import decide_outcome, record_attempts
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.channel import DEFAULT_CONNECTIONS
 from app.notifications.mails import EMAIL

@@ -12,8 +12,8 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import delivery_claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
 from app.core.outbox.delivery_outcomes import decide_outcome, record_attempts
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
 from tests.databases import open_pool

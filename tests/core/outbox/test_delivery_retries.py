@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.core.database.pool import Database
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Sender
-from app.core.outbox.delivery_loop import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL, OutgoingMail
 from tests.core.outbox.queued_mails import (
