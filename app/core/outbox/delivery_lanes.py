@@ -81,9 +81,20 @@ class Lanes:
 
     def take_waiting(self) -> list[Claim]:
         """Remove and return the deliveries that have not started."""
-        taken = list(self._iterate_waiting())
-        self._waiting = {True: {}, False: {}}
-        return taken
+        return self._take(list(self._iterate_waiting()))
+
+    def take_blocked(self) -> list[Claim]:
+        """Remove and return the deliveries that have not started, and will not soon, because their lane is slow."""
+        slow = self._measure().slow_lanes
+        return self._take([claim for claim in self._iterate_waiting() if claim.lane in slow])
+
+    def _take(self, claims: list[Claim]) -> list[Claim]:
+        for claim in claims:
+            organisations = self._waiting[claim.lane.urgent]
+            organisations[claim.org_id].remove(claim)
+            if not organisations[claim.org_id]:
+                del organisations[claim.org_id]
+        return claims
 
     def iterate(self) -> Iterator[Claim]:
         """Iterate over all deliveries, waiting and running."""
@@ -92,10 +103,8 @@ class Lanes:
             yield running.claim
 
     def find_full_lanes(self, *, urgent: bool) -> set[Lane]:
-        """Return the lanes of which no more need to be claimed: they hang, or fail and have one to try."""
-        load = self._measure()
-        tried = {claim.lane for claim in self.iterate()}
-        return {lane for lane in load.slow_lanes if lane in tried and lane.urgent == urgent}
+        """Return the lanes of which none may start at present, however many are claimed."""
+        return {lane for lane in self._measure().find_full_lanes() if lane.urgent == urgent}
 
     def count_ready(self, *, urgent: bool) -> Counter[UUID]:
         """Count the waiting deliveries of each organisation, without those of slow lanes."""
@@ -144,6 +153,11 @@ class _Load:
     @property
     def slow_lanes(self) -> set[Lane]:
         return self._hanging_lanes | self._failing
+
+    def find_full_lanes(self) -> set[Lane]:
+        if self._places_of_failing <= 0:
+            return self.slow_lanes
+        return self._hanging_lanes | {lane for lane in self._failing if self._running_of[lane]}
 
     def has_place(self, *, urgent: bool) -> bool:
         return self._places + (not self._running_by_urgency[urgent]) > 0

@@ -75,7 +75,11 @@ class DeliveryLoop:
     # --- claiming ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Claim due deliveries, urgent ones first, and start them. Return the number of claims."""
+        """Claim due deliveries, urgent ones first, and start them. Return the number of claims.
+
+        Claims that cannot start soon are released, so that another worker may take them.
+        """
+        await self._release([claim for lanes in self._lanes.values() for claim in lanes.take_blocked()])
         await self._renew_leases()
         return await self._claim(urgent=True) + await self._claim(urgent=False)
 
@@ -128,6 +132,11 @@ class DeliveryLoop:
     def _iterate_claims(self) -> Iterator[Claim]:
         for lanes in self._lanes.values():
             yield from lanes.iterate()
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        self._held -= {claim.id for claim in claims}
+        async with self._writing:
+            await delivery_claims.release_deliveries(self._database, claims)
 
     async def _renew_leases(self) -> None:
         if time.monotonic() - self._renewed_at > self._renewal_interval:
@@ -207,10 +216,8 @@ class DeliveryLoop:
         A delivery that does not finish comes due again at the end of its lease.
         """
         self._stopping = True
-        waiting = [claim for lanes in self._lanes.values() for claim in lanes.take_waiting()]
         with suppress(Exception):  # then they come due at the end of their leases
-            async with self._writing:
-                await delivery_claims.release_deliveries(self._database, waiting)
+            await self._release([claim for lanes in self._lanes.values() for claim in lanes.take_waiting()])
         await _finish_or_cancel(self._sending, seconds)
         if self._recording is not None:
             await _finish_or_cancel([self._recording], seconds)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from app.core.database.pool import Database
 from app.core.outbox.channels import Channels
 from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.delivery_turns import MAX_WAITING
+from app.core.outbox.models import DeliveryStatus
 from app.notifications.channel import DEFAULT_CONNECTIONS
 from tests.core.outbox.queued_mails import (
     SECOND,
@@ -88,6 +90,13 @@ async def test_a_lane_that_hangs_delays_no_other_lane_of_the_same_organisation(
         later = "bo@customer0.example"
         await queue_mails(pool, later, org_id=org_id)
         assert await seconds_until_received(smtp_server, later) < SOON
+        assert await eventually(partial(has_released, pool, org_id))
+
+
+async def has_released(pool: Database, org_id: UUID) -> bool:
+    """Return whether the mails that hang are the only ones with an attempt, besides those that were sent."""
+    rows = (await read_deliveries(pool, org_id)).values()
+    return sum(row.attempts for row in rows if row.status == DeliveryStatus.QUEUED) == DEFAULT_CONNECTIONS
 
 
 async def test_a_lane_that_begins_to_hang_leaves_connections_to_others(
