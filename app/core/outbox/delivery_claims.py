@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, TextClause, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.lookups import select_by_ids
@@ -82,17 +83,22 @@ _IN_INDEX_ORDER = text("SET LOCAL enable_sort = off")
 def _write_due_ids_query(condition: str) -> TextClause:
     return text(
         f"""
-        SELECT subject_id, urgent FROM timers
+        SELECT subject_id FROM timers
         WHERE org_id = :org_id AND {condition} AND due_at <= :now AND (lane IS NULL OR lane <> ALL(:full_lanes))
         ORDER BY due_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
         """  # noqa: S608 - constants
     ).bindparams(bindparam("org_id", type_=Uuid), bindparam("full_lanes", type_=ARRAY(BigInteger)))
 
 
-# By urgency.
-_CONDITIONS = {True: IS_URGENT_DELIVERY, False: IS_DELIVERY}
-_DUE_ORGANISATIONS = {urgent: text(write_due_organisations_query(_CONDITIONS[urgent])) for urgent in _CONDITIONS}
-_DUE_IDS = {urgent: _write_due_ids_query(_CONDITIONS[urgent]) for urgent in _CONDITIONS}
+# By urgency. Urgent deliveries are few, so passing over them is cheap, and they need no other index.
+_DUE_ORGANISATIONS = {
+    True: text(write_due_organisations_query(IS_URGENT_DELIVERY)),
+    False: text(write_due_organisations_query(IS_DELIVERY)),
+}
+_DUE_IDS = {
+    True: _write_due_ids_query(IS_URGENT_DELIVERY),
+    False: _write_due_ids_query(f"{IS_DELIVERY} AND NOT urgent"),
+}
 
 _CLAIMED = (Delivery.id, Delivery.channel, Delivery.lane, Delivery.attempts, Delivery.status)
 
@@ -108,7 +114,7 @@ _DECREMENT_ATTEMPTS = with_id("UPDATE deliveries SET attempts = attempts - 1 WHE
 
 
 async def find_due_organisations(database: Database, *, urgent: bool) -> Sequence[UUID]:
-    """Find the organisations with due deliveries, or with urgent ones."""
+    """Find the organisations with due deliveries, or only those with urgent ones."""
     async with database.session(None) as db:
         return (await db.scalars(_DUE_ORGANISATIONS[urgent], {"now": real_now()})).all()
 
@@ -125,7 +131,7 @@ async def claim_deliveries(
     """Claim an organisation's next due deliveries and load their content; return them in the order of ids.
 
     Args:
-        urgent: claim only urgent deliveries.
+        urgent: claim urgent deliveries instead of the others.
         full_lanes: lanes whose deliveries are passed over.
     """
     now = real_now()
@@ -137,21 +143,20 @@ async def claim_deliveries(
     }
     async with database.session(org_id) as db:
         await db.execute(_IN_INDEX_ORDER)
-        due = {row.subject_id: row.urgent for row in await db.execute(_DUE_IDS[urgent], parameters)}
+        due = (await db.scalars(_DUE_IDS[urgent], parameters)).all()
         if not due:
             return []
         lease_end = now + LEASE_DURATION
         await db.execute(SET_TIMER, [{"org_id": org_id, "id": one, "due_at": lease_end} for one in due])
         await db.execute(_INCREMENT_ATTEMPTS, [{"org_id": org_id, "id": one} for one in due])
-        found = await db.execute(select_by_ids(Delivery, org_id, list(due), _CLAIMED))
+        found = await db.execute(select_by_ids(Delivery, org_id, due, _CLAIMED))
         rows = [row for row in found if row.status is DeliveryStatus.QUEUED]
         messages: dict[UUID, Any] = {}
         for name in {row.channel for row in rows} & channels.keys():
             channel_ids = [row.id for row in rows if row.channel == name]
             messages |= await channels[name].load(db, org_id, channel_ids)
     claims = [
-        Claim(org_id, row.id, Lane(row.channel, row.lane, due[row.id]), row.attempts, messages.get(row.id))
-        for row in rows
+        Claim(org_id, row.id, Lane(row.channel, row.lane, urgent), row.attempts, messages.get(row.id)) for row in rows
     ]
     return sorted(claims, key=lambda one: one.id)
 
@@ -171,7 +176,7 @@ async def release_deliveries(database: Database, claims: Iterable[Claim]) -> Non
             await db.execute(_DECREMENT_ATTEMPTS, [{"org_id": org_id, "id": one.id} for one in group])
 
 
-async def _set_timers(db: Any, claims: Sequence[Claim], wait: timedelta) -> None:
+async def _set_timers(db: AsyncSession, claims: Sequence[Claim], wait: timedelta) -> None:
     # In the order of ids, like all writers of these timers, so that no two of them deadlock.
     due_at, ordered = real_now() + wait, sorted(claims, key=lambda one: one.id)
     await db.execute(SET_TIMER, [{"org_id": one.org_id, "id": one.id, "due_at": due_at} for one in ordered])
