@@ -154,7 +154,11 @@ def make_channels(settings: Settings) -> Channels:
     assert settings.secret_key is not None
     complete = partial(fill_in_link, public_url=settings.base_url, secret_key=settings.secret_key)
     email = make_email_channel(
-        smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
+        smtp_url=settings.smtp_url,
+        mail_from=settings.mail_from,
+        mail_dir=settings.mail_dir,
+        connections=settings.smtp_connections,
+        complete=complete,
     )
     return {EMAIL.name: limit_recipients(email, settings.unproved_mail_limit)}
 

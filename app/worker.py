@@ -28,6 +28,7 @@ from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, relay, timers
+from app.core.outbox.delivery_loop import DeliveryLoop
 from app.notifications import recipient_limit
 from app.operations import gauges
 from app.operations.models import JobRun
@@ -58,7 +59,7 @@ async def _relay_events(worker: Worker) -> None:
 
 
 async def _send_deliveries(worker: Worker) -> None:
-    await deliveries.deliver_due(worker.database, worker.channels, worker.is_stopping)
+    await worker.delivery_loop.run()
 
 
 async def _measure_backlog(worker: Worker) -> None:
@@ -130,6 +131,7 @@ class Worker:
         self._job_locks = {name: asyncio.Lock() for name in JOBS}
         self._last_runs: dict[str, _FinishedRun] = {}
         self._wake_events = {name: asyncio.Event() for name, job in JOBS.items() if job.runs_after_commits}
+        self.delivery_loop = DeliveryLoop(database, self.channels, self._wake_events["deliver"].set)
         self._wake_tasks: set[asyncio.Task[None]] = set()
         self._running_jobs: set[asyncio.Future[object]] = set()
         self._stopping = False
@@ -156,6 +158,10 @@ class Worker:
         self.database.after_commit.remove(self._wake)
         self._scheduler.pause()  # first: `shutdown` would cancel running jobs before JOB_SHUTDOWN_TIMEOUT
         self._wake()  # the waiting tasks then see that the worker is stopping
+        await asyncio.gather(self._stop_jobs(), self.delivery_loop.stop(JOB_SHUTDOWN_TIMEOUT))
+        self._scheduler.shutdown(wait=False)
+
+    async def _stop_jobs(self) -> None:
         try:
             async with asyncio.timeout(JOB_SHUTDOWN_TIMEOUT):
                 await asyncio.gather(*self._wake_tasks)
@@ -166,7 +172,6 @@ class Worker:
         for job in self._running_jobs:
             job.cancel()
         await asyncio.gather(*self._running_jobs, return_exceptions=True)
-        self._scheduler.shutdown(wait=False)
 
     def _wake(self) -> None:
         for event in self._wake_events.values():

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from benchmarks import closing, data, load, noisy, organisations, pgbench, processes, report, roundtrips
+from benchmarks import closing, data, load, mails, noisy, organisations, pgbench, processes, report, roundtrips
 from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
@@ -19,7 +20,7 @@ from benchmarks.report import MAX_GROWTH, PGBENCH, REFERENCE, SERVICE, Measured,
 from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
-CLOSE, NOISY, ORGANISATIONS = "close", "noisy", "organisations"
+CLOSE, NOISY, ORGANISATIONS, MAILS = "close", "noisy", "organisations", "mails"
 REQUESTS = (CREATE, READ, LIST, SEARCH)
 SMALL = 10_000  # tickets
 ROUNDS = 5
@@ -56,10 +57,12 @@ def main() -> None:
     options = _options()
     measured = Report()
     print("PostgreSQL runs without fsync for all sides.")
-    if {*options.only} - {ORGANISATIONS}:
+    if {*options.only} - {ORGANISATIONS, MAILS}:
         _measure_large(measured, options)
     if ORGANISATIONS in options.only:
         _measure_organisations(measured)
+    if MAILS in options.only:
+        _measure_mails(measured)
     report.write(measured)
     if options.markdown:
         options.markdown.write_text(report.markdown(measured, options.tickets))
@@ -80,7 +83,7 @@ def _measure_large(measured: Report, options: Options) -> None:
 
 
 def _options() -> Options:
-    everything = ",".join([*REQUESTS, NOISY, ORGANISATIONS, CLOSE])
+    everything = ",".join([*REQUESTS, NOISY, ORGANISATIONS, MAILS, CLOSE])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--seconds", type=int, default=20, help=f"seconds of load per operation and side, in {ROUNDS} rounds"
@@ -133,6 +136,13 @@ def _measure_organisations(measured: Report) -> None:
             _log(ORGANISATIONS, operation)
             measured.organisations += organisations.measure(few, many, operation)
             _log(ORGANISATIONS, f"CPU {measured.organisations[-1].cpu:.2f}")
+
+
+def _measure_mails(measured: Report) -> None:
+    _note_busy_share(measured)
+    with data.running(FOLDER, SMALL) as content:
+        data.reset(content)
+        measured.mailing = mails.measure(content, partial(_log, MAILS))
 
 
 def _note_busy_share(measured: Report) -> None:

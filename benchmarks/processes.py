@@ -89,9 +89,9 @@ def reference(where: Place) -> Iterator[Web]:
 
 
 @contextmanager
-def worker(where: Place) -> Iterator[int]:
-    """Run the service's worker; yields its process id."""
-    with _process([_TESSERA, "worker"], where.environment(), where.folder) as started:
+def worker(where: Place, **settings: str) -> Iterator[int]:
+    """Run the service's worker, with further settings; yields its process id."""
+    with _process([_TESSERA, "worker"], where.environment(**settings), where.folder) as started:
         assert started.stdout
         if not started.stdout.readline():
             raise RuntimeError("the worker did not start")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import tenants_report
+from benchmarks import mails_report, tenants_report
 from benchmarks.closing import OUTAGE, Closing
 from benchmarks.load import Load
+from benchmarks.mails import Mailing
 from benchmarks.noisy import Neighbours
 from benchmarks.organisations import Growth
 from benchmarks.requests import CREATE, LIST, READ, SEARCH
@@ -63,6 +64,7 @@ class Report:
     neighbours: list[Neighbours] = field(default_factory=list)
     organisations: list[Growth] = field(default_factory=list)
     """With few and with many organisations."""
+    mailing: Mailing | None = None
     closing: Closing | None = None
     catching_up: Closing | None = None
     memory: float | None = None
@@ -107,6 +109,8 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"While tickets were posted to either side, the worker wrote {report.mails:,.0f} mails per second."
         )
+    if report.mailing:
+        notes += mails_report.mail_notes(report.mailing)
     if after := report.catching_up:
         notes.append(
             f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} per second "
@@ -133,6 +137,8 @@ def targets(report: Report) -> list[Target]:
     reached += [_growth_target(operation, few.p50, many.p50) for operation, (few, many) in report.growth.items()]
     reached += tenants_report.neighbour_targets(report.neighbours)
     reached += tenants_report.growth_targets(report.organisations, OPERATIONS)
+    if report.mailing:
+        reached += mails_report.mail_targets(report.mailing)
     if report.closing:
         cost = _cpu_per_ticket(report.closing)
         what = f"closing {report.closing.due:,} tickets due at the same time, per second ({cost:.0f} µs CPU each)"

@@ -20,9 +20,10 @@ from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox import deliveries, relay, timers
+from app.core.outbox import relay, timers
 from app.organisations import service as organisations
 from app.organisations.queries import as_tenant
+from tests.delivering import deliver_due
 
 PASSWORD = "cobalt-heron-47-lamp"
 JSON = dict[str, Any]
@@ -111,7 +112,7 @@ class Desk:
         """Run the worker's jobs `timers`, `relay` and `deliver` once, for all organisations."""
         await timers.run_due(self.database, wiring.TIMERS)
         await relay.relay_new_events(self.database, wiring.SUBSCRIBERS)
-        await deliveries.deliver_due(self.database, wiring.make_channels(settings))
+        await deliver_due(self.database, wiring.make_channels(settings))
 
 
 async def create_desk(

@@ -24,6 +24,7 @@ from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
 from app.core.outbox.relay_retries import RELAY_RETRY
 from app.notifications import mails
+from app.notifications.channel import DEFAULT_CONNECTIONS
 from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
 from app.worker import JOB_SHUTDOWN_TIMEOUT, JOBS, Worker
@@ -163,7 +164,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     org_id = await create_organisation(pool)
     smtp_server.pause()
     async with running_worker(own_database, pool, smtp_server) as worker:
-        await queue_mail(pool, org_id, 5)
+        await queue_mail(pool, org_id, 10)
         await asyncio.sleep(0.3)
         started = time.monotonic()
         with capture_logs():
@@ -172,7 +173,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     smtp_server.resume()
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
-        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 10 - DEFAULT_CONNECTIONS
 
 
 async def test_a_worker_stops_quickly_during_a_long_backlog(

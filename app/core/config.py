@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     secret_key: str | None = None
     public_url: str | None = None
     smtp_url: str | None = None
+    smtp_connections: int = Field(4, ge=1, le=100)
     mail_from: str = "Tessera <tessera@localhost>"
     trusted_proxies: Annotated[list[str], NoDecode] = []
     cors_origins: Annotated[list[str], NoDecode] = []

@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -20,8 +20,10 @@ from app.core.outbox.channels import Channel, ChannelPolicy, Outcome, Result, Se
 from app.notifications import mails, smtp
 from app.notifications.mails import EMAIL, OutgoingMail
 from app.notifications.mime import EncodedMail, Mailbox, encode, parse_mailbox, to_one_line
+from app.notifications.smtp_connections import open_connections
 
 ATTEMPT_TIMEOUT = 30.0  # seconds
+DEFAULT_CONNECTIONS = 4
 
 log = structlog.get_logger("tessera.mail")
 
@@ -36,6 +38,7 @@ def make_email_channel(
     mail_from: str,
     mail_dir: Path,
     complete: Callable[[OutgoingMail], OutgoingMail] = _return_unchanged,
+    connections: int = DEFAULT_CONNECTIONS,
     attempt_timeout: float = ATTEMPT_TIMEOUT,
 ) -> Channel[OutgoingMail]:
     """Make the channel that sends mail to the server of `smtp_url`; if that is `None`, it writes mail into `mail_dir`.
@@ -49,6 +52,7 @@ def make_email_channel(
     Args:
         mail_from: the sender, as `address` or `Name <address>`.
         complete: a function that fills in the parts of a mail that are not stored, such as the token of its link.
+        connections: the number of mails, and therefore of connections, at the same time. See `ChannelPolicy`.
         attempt_timeout: seconds for everything that one mail takes, including the connection.
 
     Raises:
@@ -58,20 +62,18 @@ def make_email_channel(
     if not sender.address.isascii():
         raise ValueError(f"mail cannot be sent from {sender.address}: not every server takes non-ASCII addresses")
     server = smtp.Server.from_url(smtp_url) if smtp_url is not None else None
-    return _EmailChannel(sender, complete, server, mail_dir, attempt_timeout)
+    policy = replace(EMAIL, max_in_flight=connections, max_in_flight_per_lane=connections)
+    return _EmailChannel(policy, sender, complete, server, mail_dir, attempt_timeout)
 
 
 @dataclass(frozen=True)
 class _EmailChannel:
+    policy: ChannelPolicy
     sender: Mailbox
     complete: Callable[[OutgoingMail], OutgoingMail]
     server: smtp.Server | None
     mail_dir: Path
     attempt_timeout: float
-
-    @property
-    def policy(self) -> ChannelPolicy:
-        return EMAIL
 
     async def load(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, OutgoingMail]:
         return await mails.load(db, org_id, ids)
@@ -84,8 +86,8 @@ class _EmailChannel:
         if self.server is None:
             yield _MailSender(self.sender, self.complete, partial(_write, self.mail_dir))
         else:
-            async with smtp.open_connection(self.server, self.attempt_timeout) as connection:
-                yield _MailSender(self.sender, self.complete, connection.hand_over)
+            async with open_connections(self.server, self.attempt_timeout) as connections:
+                yield _MailSender(self.sender, self.complete, connections.hand_over)
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ def get_lane(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
+# The channel replaces the limits by those of its server (`make_email_channel`).
 EMAIL = ChannelPolicy(
     name="EMAIL",
     backoff=DELIVERY_BACKOFF,
-    max_in_flight=16,
-    max_in_flight_per_lane=4,
+    max_in_flight=1,
+    max_in_flight_per_lane=1,
     get_lane=get_lane,
 )
 
@@ -86,11 +87,14 @@ class OutgoingMail:
 
 
 async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> None:
-    """Queue mails, due at once."""
+    """Queue mails, due at once. Mails about accounts, which are about no ticket, go ahead of those about tickets."""
     if not drafts:
         return
     now = real_now()
-    new_deliveries = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
+    new_deliveries = [
+        NewDelivery(id=draft.id, destination=draft.recipient, urgent=draft.ticket_id is None, error=draft.error)
+        for draft in drafts
+    ]
     await deliveries.queue(db, org_id, EMAIL, new_deliveries, now=now)
     await db.execute(
         insert(Mail),

@@ -1,4 +1,4 @@
-"""Mail over SMTP (RFC 5321): one connection for each run of the worker's job `deliver`, one mail at a time.
+"""Mail over SMTP (RFC 5321): the server, and the commands that hand over a mail.
 
 One rule classifies failures: a delivery fails permanently only if the server refused that mail. A problem of this
 service or of the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept) concerns
@@ -11,9 +11,8 @@ import asyncio
 import base64
 import socket
 import ssl
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from aiosmtplib import (
@@ -30,10 +29,6 @@ from aiosmtplib import (
 from app.core.outbox.channels import Outcome, Result
 from app.notifications.mime import EncodedMail, to_one_line
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-QUIT_TIMEOUT = 2.0  # seconds
 MAX_ERROR_LENGTH = 300  # characters
 
 FIRST_REFUSAL = 400
@@ -98,6 +93,28 @@ class Server:
         await client.connect()
         return client
 
+    def describe_failure(self, error: SMTPException | OSError, seconds: float, *, is_connected: bool) -> Outcome:
+        """Return the outcome of a mail that failed, either after the connection was made or before.
+
+        Args:
+            seconds: the time that the mail had.
+        """
+        match error:
+            case SMTPResponseException():
+                text = f"The mail server replied {error.code} {error.message}"
+            case TimeoutError():
+                text = f"The mail server did not reply within {seconds:g} s"
+            case SMTPNotSupported() if is_connected:
+                text = f"The mail server does not support this mail: {error}"
+            case _:
+                text = f"The mail server cannot be used: {error}"
+        # A failure before the command MAIL cannot concern the mail.
+        is_permanent = is_connected and _concerns_the_mail(error)
+        return Outcome(
+            Result.PERMANENT if is_permanent else Result.TEMPORARY,
+            to_one_line(self.mask_secrets(text))[:MAX_ERROR_LENGTH],
+        )
+
     def mask_secrets(self, text: str) -> str:
         """Mask the password in a reply. A server may repeat it in plain text, or in base64 (AUTH PLAIN, RFC 4616)."""
         secrets = (f"\0{self.user}\0{self.password}", self.password) if self.password else ()
@@ -106,103 +123,12 @@ class Server:
         return text
 
 
-class Connection:
-    """A connection to the server. The first mail opens it. If the server closes it, the next mail opens it again."""
+async def announce(client: SMTP, mail: EncodedMail) -> None:
+    """Send the command MAIL. It has no effect by itself, so it may be sent again on another connection.
 
-    def __init__(self, server: Server, timeout: float) -> None:
-        """Prepare a connection. `timeout` is in seconds, for everything that one mail takes."""
-        self._server = server
-        self._timeout = timeout
-        self._client: SMTP | None = None
-        self._unavailable: Outcome | None = None
-        self._lock = asyncio.Lock()
-
-    async def hand_over(self, mail: EncodedMail) -> Outcome:
-        """Try once to hand the mail to the server.
-
-        After a failed connection, the server is not tried again in this run: each of the other mails would wait for a
-        time-out, or try a wrong password again until the account is locked.
-        """
-        async with self._lock:
-            if self._unavailable:
-                return self._unavailable
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._transfer(mail)
-            except (SMTPException, OSError) as error:
-                outcome = self._make_outcome(error)
-                if self._client is None:
-                    self._unavailable = outcome
-                elif not isinstance(error, SMTPResponseException) or error.code < FIRST_REFUSAL:
-                    self._client.close()  # the state of the session is unknown
-                return outcome
-            except BaseException:
-                if self._client is not None:
-                    self._client.close()
-                raise
-            return Outcome(Result.SENT)
-
-    async def close(self) -> None:
-        """Send QUIT and close, whether or not the server replies."""
-        if self._client is not None:
-            with suppress(SMTPException, OSError):
-                async with asyncio.timeout(QUIT_TIMEOUT):
-                    await self._client.quit()
-            self._client.close()
-
-    async def _transfer(self, mail: EncodedMail) -> None:
-        client = await self._announce(mail)
-        try:
-            await client.rcpt(mail.recipient, encoding="utf-8")
-            await client.data(mail.content)
-        except SMTPResponseException:
-            with suppress(SMTPException):
-                await client.rset()  # otherwise the next mail would be part of this one
-            raise
-
-    async def _announce(self, mail: EncodedMail) -> SMTP:
-        """Send the command MAIL, on the open connection if there is one, else on a new one.
-
-        MAIL has no effect by itself, so it may be sent twice.
-        """
-        if self._client is not None:
-            with suppress(SMTPServerDisconnected):
-                await _send_mail_command(self._client, mail)
-                return self._client
-        self._client = None
-        self._client = await self._server.connect(self._timeout)
-        await _send_mail_command(self._client, mail)
-        return self._client
-
-    def _make_outcome(self, error: SMTPException | OSError) -> Outcome:
-        match error:
-            case SMTPResponseException():
-                text = f"The mail server replied {error.code} {error.message}"
-            case TimeoutError():
-                text = f"The mail server did not reply within {self._timeout:g} s"
-            case SMTPNotSupported() if self._client is not None:
-                text = f"The mail server does not support this mail: {error}"
-            case _:
-                text = f"The mail server cannot be used: {error}"
-        # A failure before the command MAIL cannot concern the mail.
-        is_permanent = self._client is not None and _concerns_the_mail(error)
-        return Outcome(
-            Result.PERMANENT if is_permanent else Result.TEMPORARY,
-            to_one_line(self._server.mask_secrets(text))[:MAX_ERROR_LENGTH],
-        )
-
-
-@asynccontextmanager
-async def open_connection(server: Server, timeout: float) -> AsyncIterator[Connection]:  # noqa: ASYNC109 - of each mail
-    """Make a connection that is closed at the end of the context. `timeout` is in seconds, for each mail."""
-    opened = Connection(server, timeout)
-    try:
-        yield opened
-    finally:
-        await opened.close()
-
-
-async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
+    Raises:
+        SMTPServerDisconnected: the server has closed the connection, or is closing it.
+    """
     if client.is_ehlo_or_helo_needed:  # after STARTTLS, the list of extensions must be requested again
         await client.ehlo()
     options = [f"SIZE={len(mail.content)}"] if client.supports_extension("size") else []
@@ -215,6 +141,17 @@ async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
     except SMTPSenderRefused as error:
         if error.code == SERVER_IS_CLOSING:
             raise SMTPServerDisconnected(f"{error.code} {error.message}") from error
+        raise
+
+
+async def transfer(client: SMTP, mail: EncodedMail) -> None:
+    """Send an announced mail."""
+    try:
+        await client.rcpt(mail.recipient, encoding="utf-8")
+        await client.data(mail.content)
+    except SMTPResponseException:
+        with suppress(SMTPException):
+            await client.rset()  # otherwise the next mail would be part of this one
         raise
 
 

@@ -62,6 +62,7 @@ class ScriptedSmtpServer:
     connections_to_drop: int = 0
     delay: float = 0.0  # seconds
     echo_password: bool = False
+    silent: bool = False  # new connections get no greeting
 
     def url(self, login: str = "", scheme: str = "smtp", host: str = "127.0.0.1", query: str = "") -> str:
         return f"{scheme}://{login}{'@' if login else ''}{host}:{self.port}{query}"
@@ -123,14 +124,25 @@ class ScriptedSmtpServer:
         return AuthResult(success=False, handled=False, message=message if self.echo_password else None)
 
 
+class _Refusal(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast("asyncio.Transport", transport)
+        stream.write(b"421 4.7.0 Too many connections\r\n")
+        stream.close()
+
+
 @asynccontextmanager
 async def running_scripted_server(
-    tls: ssl.SSLContext | None = None, *, implicit: bool = False, **options: Any
+    tls: ssl.SSLContext | None = None, *, implicit: bool = False, max_connections: int = 100, **options: Any
 ) -> AsyncIterator[ScriptedSmtpServer]:
     smtp_server = ScriptedSmtpServer()
     loop = asyncio.get_running_loop()
 
-    def connected() -> SMTP:
+    def connected() -> asyncio.BaseProtocol:
+        if smtp_server.silent:
+            return asyncio.Protocol()
+        if len(smtp_server.connections) >= max_connections:
+            return _Refusal()
         start_tls = None if implicit else tls
         smtp_server.connections.append(
             SMTP(smtp_server, hostname="mail.test", loop=loop, tls_context=start_tls, **options)

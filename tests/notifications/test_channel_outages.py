@@ -15,6 +15,7 @@ from tests.notifications.scripted_smtp_server import (
     make_channel,
     make_message,
     open_sender,
+    running_scripted_server,
 )
 
 
@@ -82,6 +83,29 @@ async def test_a_pass_waits_for_a_silent_server_only_once() -> None:
     assert {outcome.result for outcome in outcomes} == {Result.TEMPORARY}
     assert outcomes[0].error == "The mail server did not reply within 0.2 s"
     assert len(connections) == 1
+
+
+async def test_a_server_that_accepts_few_connections_is_used_with_those() -> None:
+    async with running_scripted_server(max_connections=2) as smtp_server, open_sender(smtp_server) as sender:
+        smtp_server.delay = 0.01
+        recipients = [f"user{n}@customer.example" for n in range(20)]
+        outcomes = await asyncio.gather(*(sender.send(make_message(recipient)) for recipient in recipients))
+
+        assert outcomes == [SENT] * 20
+        assert sorted(smtp_server.recipients()) == sorted(recipients)
+
+
+async def test_a_connection_that_is_not_accepted_does_not_delay_mails_on_open_ones(
+    smtp_server: ScriptedSmtpServer,
+) -> None:
+    async with open_sender(smtp_server, attempt_timeout=2) as sender:
+        assert await sender.send(make_message("a@customer.example")) == SENT
+        smtp_server.delay = 0.05
+        smtp_server.silent = True  # for new connections
+        outcomes = await asyncio.gather(*(sender.send(make_message(f"b{n}@customer.example")) for n in range(10)))
+
+    assert outcomes.count(SENT) == 9
+    assert {outcome.result for outcome in outcomes} == {Result.SENT, Result.TEMPORARY}
 
 
 async def test_a_slow_mail_times_out_without_affecting_the_next_one(smtp_server: ScriptedSmtpServer) -> None:

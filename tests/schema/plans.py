@@ -129,7 +129,7 @@ def _literal(value: object) -> str:
             return "NULL"
         case bool() | int():
             return str(value)
-        case list() if None in value or any(isinstance(one, datetime) for one in value):
+        case list() if not value or None in value or any(isinstance(one, datetime) for one in value):
             return "'{" + ", ".join("NULL" if one is None else f'"{one}"' for one in value) + "}'"
         case list():
             kinds = {UUID: "uuid", int: "bigint", str: "text", datetime: "timestamptz"}

@@ -276,7 +276,11 @@ async def test_a_notification_and_pending_work_are_read_from_indexes(
 
 
 async def test_the_worker_finds_due_organisations_by_probing_an_index(service_connection: Connection) -> None:
-    for condition, index in ((f"kind <> '{DELIVER}'", "ix_timers_due"), (f"kind = '{DELIVER}'", "ix_timers_deliver")):
+    for condition, index in (
+        (f"kind <> '{DELIVER}'", "ix_timers_due"),
+        (f"kind = '{DELIVER}'", "ix_timers_deliver"),
+        (f"kind = '{DELIVER}' AND urgent", "ix_timers_deliver_urgent"),
+    ):
         sql = timers.write_due_organisations_query(condition).replace(":now", "$1")
         for generic in (False, True):
             plan = await explain(service_connection, sql, [START], generic=generic)

@@ -21,7 +21,7 @@ DIRECTORY_TABLES = find_tables(TableKind.DIRECTORY, TableKind.SIGN_IN, TableKind
 UNPROTECTED_TABLES = find_tables(TableKind.UNPROTECTED_TENANT)
 POLICY = "(org_id = (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid)"
 # Tables without row level security hold only ids, kinds, numbers and times, and no content of tenants.
-PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "timestamp with time zone"}
+PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "boolean", "timestamp with time zone"}
 PLAIN_TEXTS = {"kind"}
 # The exception: words of tickets, since PostgreSQL uses no full-text index under row level security. Each word starts
 # with its organisation's prefix, and they are read only together with the tickets, which are protected.

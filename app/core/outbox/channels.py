@@ -35,12 +35,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelPolicy:
-    """What a channel declares about its deliveries.
+    """What a channel declares about its deliveries. `Lanes` keeps to it.
 
     Args:
         name: stored with each delivery, so it must outlive the process.
         backoff: the waits between attempts; after the last attempt, a delivery has failed.
-        max_in_flight: the number of messages that one worker may send at the same time.
+        max_in_flight: the number of messages that one worker may send at the same time. Messages that hang are replaced
+            by up to half as many more, and one more is for urgent messages.
         max_in_flight_per_lane: the number of messages of one lane that one worker may send at the same time.
         get_lane: returns the name of a destination's lane. A slow destination delays only its own lane.
     """
@@ -53,10 +54,10 @@ class ChannelPolicy:
 
 
 class Sender(Protocol[MessageT_contra]):
-    """An open channel."""
+    """An open channel. It sends several messages at the same time."""
 
     async def send(self, message: MessageT_contra) -> Outcome:
-        """Try once to send the message, within 30 seconds. Report every failure as an outcome; raise nothing."""
+        """Try once to send the message, in limited time. Report every failure as an outcome; raise nothing."""
         ...
 
 
@@ -77,7 +78,7 @@ class Channel(Protocol[MessageT]):
         ...
 
     def open(self) -> AbstractAsyncContextManager[Sender[MessageT]]:
-        """Open the channel for one run of the job `deliver`, so that many messages share one connection."""
+        """Open the channel for as long as the worker runs, so that many messages share its connections."""
         ...
 
 

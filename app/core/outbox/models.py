@@ -24,6 +24,7 @@ from app.core.outbox.events import ActorType
 DELIVER = "DELIVER"
 # Conditions on timers. Indexes have them, so queries must use the same text.
 IS_DELIVERY = f"kind = '{DELIVER}'"
+IS_URGENT_DELIVERY = f"{IS_DELIVERY} AND urgent"
 IS_NOT_DELIVERY = f"kind <> '{DELIVER}'"
 
 
@@ -81,7 +82,13 @@ class EventRow(Base):
 
 
 class Timer(Base):
-    """Something that will happen to `subject_id` at `due_at` (real time). At most one of a kind per subject."""
+    """Something that will happen to `subject_id` at `due_at` (real time). At most one of a kind per subject.
+
+    Attributes:
+        lane: of a delivery, a number made from its lane (`number_lane`), which does not reveal the destination. `NULL`
+            if an earlier version of the code queued it.
+        urgent: whether the delivery goes ahead of the others.
+    """
 
     __tablename__ = "timers"
 
@@ -90,11 +97,14 @@ class Timer(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    lane: Mapped[int | None]
+    urgent: Mapped[bool] = mapped_column(server_default=text("false"))
 
     __table_args__ = (
         # Two jobs of the worker look for due timers, each through its own index, in the order of processing.
         Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(IS_NOT_DELIVERY)),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(IS_DELIVERY)),
+        Index("ix_timers_deliver_urgent", "org_id", "due_at", postgresql_where=text(IS_URGENT_DELIVERY)),
         UNPROTECTED_TENANT_TABLE,
     )
 

@@ -25,7 +25,8 @@ from app.core.outbox.models import Counter, EventRow, Relay
 from app.core.outbox.relay_retries import call_subscriber, describe_error, store_failure
 from app.core.outbox.subscriptions import AnySubscriber, Subscribers
 
-EVENTS_PER_BATCH = 500  # of one organisation in one transaction
+# Of one organisation in one transaction. Small, because mails that are being sent wait while the subscribers run.
+EVENTS_PER_BATCH = 100
 
 log = structlog.get_logger("tessera.relay")
 

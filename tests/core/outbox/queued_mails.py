@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
@@ -26,16 +27,20 @@ from tests.smtp_server import SmtpServer
 SECOND = timedelta(seconds=1)
 
 
-def make_channels(smtp_server: SmtpServer, sender: str = "desk@growfin.test") -> Channels:
-    return {"EMAIL": make_email_channel(smtp_url=smtp_server.url, mail_from=sender, mail_dir=Path("/nowhere"))}
+def make_channels(smtp_server: SmtpServer, sender: str = "desk@growfin.test", **options: Any) -> Channels:
+    url, nowhere = smtp_server.url, Path("/nowhere")
+    return {"EMAIL": make_email_channel(smtp_url=url, mail_from=sender, mail_dir=nowhere, **options)}
 
 
-async def queue_mails(database: Database, *recipients: str, org_id: UUID | None = None) -> UUID:
-    """Queue a mail to each recipient; return the organisation that sends them."""
+async def queue_mails(
+    database: Database, *recipients: str, org_id: UUID | None = None, about_account: bool = False
+) -> UUID:
+    """Queue a mail to each recipient, about one ticket or about accounts; return the organisation that sends them."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
         await ensure_counter(db, org_id)
-        drafts = [MailDraft(recipient=to, subject="Reply", text="Hello") for to in recipients]
+        ticket_id = None if about_account else uuid4()
+        drafts = [MailDraft(recipient=to, subject="Reply", text="Hello", ticket_id=ticket_id) for to in recipients]
         await mails.queue(db, org_id, drafts)
     return org_id
 
@@ -49,8 +54,8 @@ async def queue_without_content(database: Database, org_id: UUID, channel: str) 
     return new.id
 
 
-def make_addresses(count: int) -> list[str]:
-    return [f"mia{n}@customer.example" for n in range(count)]
+def make_addresses(count: int, domain: str = "customer.example") -> list[str]:
+    return [f"mia{n}@{domain}" for n in range(count)]
 
 
 async def read_deliveries(database: Database, org_id: UUID) -> dict[str, Delivery]:

@@ -13,7 +13,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels
-from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications import mails
 from app.notifications.mails import MailDraft
@@ -25,6 +25,7 @@ from tests.core.outbox.queued_mails import (
     read_single_delivery,
     read_waits,
 )
+from tests.delivering import deliver_due
 from tests.smtp_server import SmtpServer
 
 
@@ -32,8 +33,8 @@ async def test_a_queued_mail_is_sent_once(pool: Database, smtp_server: SmtpServe
     org_id = await queue_mails(pool, "mia@customer.example")
     assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.QUEUED
 
-    assert await deliveries.deliver_due(pool, channels) == 1
-    assert await deliveries.deliver_due(pool, channels) == 0
+    assert await deliver_due(pool, channels) == 1
+    assert await deliver_due(pool, channels) == 0
     row = await read_single_delivery(pool, org_id)
     assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
     assert row.sent_at is not None
@@ -46,7 +47,7 @@ async def test_two_workers_at_once_send_each_mail_once(
 ) -> None:
     organisations = [await queue_mails(pool, *make_addresses(DELIVERIES_PER_BATCH + 20)) for _ in range(3)]
 
-    await asyncio.gather(*(deliveries.deliver_due(pool, channels) for _ in range(2)))
+    await asyncio.gather(*(deliver_due(pool, channels) for _ in range(2)))
 
     assert set(smtp_server.count_copies().values()) == {1}
     assert len(smtp_server.received) == 3 * (DELIVERIES_PER_BATCH + 20)
@@ -57,7 +58,9 @@ async def test_two_workers_at_once_send_each_mail_once(
 async def test_a_claimed_delivery_is_not_claimed_by_another_worker(pool: Database, channels: Channels) -> None:
     for _ in range(5):
         org_id = await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
-        batches = await asyncio.gather(*(delivery_claims.claim_deliveries(pool, org_id, channels) for _ in range(8)))
+        batches = await asyncio.gather(
+            *(delivery_claims.claim_deliveries(pool, org_id, channels, limit=DELIVERIES_PER_BATCH) for _ in range(8))
+        )
         claimed = [one.id for batch in batches for one in batch]
         assert len(set(claimed)) == len(claimed) <= 3 * DELIVERIES_PER_BATCH
 
@@ -68,7 +71,7 @@ async def test_a_backlog_of_one_organisation_does_not_starve_another(
     await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
     await queue_mails(pool, "bo@customer.example")
 
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
     assert "bo@customer.example" in smtp_server.recipients()[: DELIVERIES_PER_BATCH + 1]
 
 
@@ -90,7 +93,7 @@ async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_s
         draft = MailDraft(recipient="mia@customer.example", subject="?", error="No such template")
         await mails.queue(db, org_id, [draft])
 
-    assert await deliveries.deliver_due(pool, channels) == 0
+    assert await deliver_due(pool, channels) == 0
     assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.FAILED
     assert smtp_server.received == []
 
@@ -103,11 +106,11 @@ async def test_housekeeping_deletes_old_finished_deliveries_in_batches(
     org_id = await queue_mails(pool, "sent@customer.example", "gone@customer.example", "later@customer.example")
     other = await queue_mails(pool, "sent@customer.example")
     with capture_logs():
-        await deliveries.deliver_due(pool, channels)
+        await deliver_due(pool, channels)
     async with pool.session(org_id) as db:
         await db.execute(text("UPDATE deliveries SET created_at = created_at - interval '91 days'"))
     await queue_mails(pool, "new@customer.example", org_id=org_id)
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
 
     async with pool.session(org_id) as db:
         before = real_now() - timedelta(days=90)

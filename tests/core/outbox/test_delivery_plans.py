@@ -12,8 +12,8 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import delivery_claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.deliveries import decide_outcome
-from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_outcomes import decide_outcome, record_attempts
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
 from tests.databases import open_pool
@@ -43,16 +43,17 @@ EMPTY = "; ".join(
 FILL = """
     WITH new AS (
         INSERT INTO deliveries (org_id, id, channel, lane, status, created_at)
-        SELECT org_id, gen_random_uuid(), 'EMAIL', 'customer.example', 'QUEUED', now()
-        FROM unnest($1::uuid[]) AS org_id, generate_series(1, $2::int)
-        RETURNING org_id, id, created_at
+        SELECT org_id, gen_random_uuid(), 'EMAIL', CASE n % 100 WHEN 1 THEN 'urgent' ELSE 'other' END, 'QUEUED', now()
+        FROM unnest($1::uuid[]) AS org_id, generate_series(1, $2::int) AS n
+        RETURNING org_id, id, lane, created_at
     ), content AS (
         INSERT INTO mails (org_id, id, recipient, subject, body_text, ticket_id, user_id, created_at)
         SELECT org_id, id, id || '@customer.example', 'Reply', repeat('Hello. ', 50), gen_random_uuid(),
                gen_random_uuid(), created_at
         FROM new
     )
-    INSERT INTO timers (org_id, subject_id, kind, due_at) SELECT org_id, id, 'DELIVER', created_at FROM new
+    INSERT INTO timers (org_id, subject_id, kind, due_at, lane, urgent)
+    SELECT org_id, id, 'DELIVER', created_at, hashtext(lane), lane = 'urgent' FROM new
 """
 
 
@@ -81,18 +82,23 @@ async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -
     return org_id
 
 
-async def record_statements_of_a_batch(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
-    """Claim, record and release a batch; return the statements that this sends."""
+async def record_statements_of_a_batch(
+    database: Database, org_id: UUID, *, urgent: bool = False
+) -> list[tuple[str, Sequence[object]]]:
+    """Claim, renew, record and release a batch; return the statements that this sends."""
     with recording_statements(database) as sent:
-        claimed = await delivery_claims.claim_deliveries(database, org_id, CHANNELS)
+        claimed = await delivery_claims.claim_deliveries(
+            database, org_id, CHANNELS, limit=DELIVERIES_PER_BATCH, urgent=urgent
+        )
+        await delivery_claims.renew_leases(database, claimed)
         assert len(claimed) == DELIVERIES_PER_BATCH
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
         outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
         attempts = [
             decide_outcome(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
         ]
-        await delivery_claims.record_attempts(database, org_id, attempts)
-        await delivery_claims.release_deliveries(database, org_id, claimed[len(attempts) :])
+        await record_attempts(database, org_id, attempts)
+        await delivery_claims.release_deliveries(database, claimed[len(attempts) :])
     return list(sent)
 
 
@@ -117,25 +123,31 @@ async def test_a_batch_reads_only_its_own_rows_with_statistics_of_any_age(
 ) -> None:
     org_id = await fill(superuser, statistics, others)
     async with open_pool(own_database) as pool:
-        setting, due, *rest = await record_statements_of_a_batch(pool, org_id)
-    assert len(rest) == 9
+        batches = {urgent: await record_statements_of_a_batch(pool, org_id, urgent=urgent) for urgent in (True, False)}
 
     async with rolled_back(own_database.superuser_url) as connection:
         await become_service(connection, org_id)
-        await connection.execute(setting[0])
-        for generic in (False, True):
-            plan = await explain(connection, *due, generic=generic, run=True)
-            assert used_indexes(plan) == {"ix_timers_deliver"}
-            assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
-            assert count_rows_read(plan) <= DELIVERIES_PER_BATCH
-            for sql, parameters in rest:
-                rows, most = [parameters], 2 * DELIVERIES_PER_BATCH
-                if isinstance(parameters, list):  # of each row, for which the statement is sent once
-                    rows, most = parameters, 2
-                plan = await explain(connection, sql, rows[0], generic=generic, run=True)
-                assert used_indexes(plan) <= PRIMARY_KEYS, sql
-                assert used_indexes(plan), sql
-                assert count_rows_read(plan) <= most, sql
+        for urgent, (setting, due, *rest) in batches.items():
+            await connection.execute(setting[0])
+            assert len(rest) == 10
+            for generic in (False, True):
+                plan = await explain(connection, *due, generic=generic, run=True)
+                assert used_indexes(plan) == {"ix_timers_deliver_urgent" if urgent else "ix_timers_deliver"}
+                assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
+                assert count_rows_read(plan) <= 2 * DELIVERIES_PER_BATCH  # it passes over urgent ones
+                for sql, parameters in rest:
+                    await check_plan_by_ids(connection, sql, parameters, generic=generic)
+
+
+async def check_plan_by_ids(connection: Connection, sql: str, parameters: Any, *, generic: bool) -> None:
+    """Check that a statement reads only the rows of its ids, through primary keys."""
+    rows, most = [parameters], 2 * DELIVERIES_PER_BATCH
+    if isinstance(parameters, list):  # of each row, for which the statement is sent once
+        rows, most = parameters, 2
+    plan = await explain(connection, sql, rows[0], generic=generic, run=True)
+    assert used_indexes(plan) <= PRIMARY_KEYS, sql
+    assert used_indexes(plan), sql
+    assert count_rows_read(plan) <= most, sql
 
 
 async def test_an_index_that_is_not_partial_makes_a_lookup_by_id_read_too_much(

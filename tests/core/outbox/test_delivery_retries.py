@@ -12,10 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.core.database.pool import Database
-from app.core.outbox import deliveries
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Sender
-from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL, OutgoingMail
 from tests.core.outbox.queued_mails import (
@@ -30,6 +29,7 @@ from tests.core.outbox.queued_mails import (
     read_single_delivery,
     read_waits,
 )
+from tests.delivering import deliver_due
 from tests.smtp_server import SmtpServer, running_smtp_server
 
 
@@ -38,7 +38,7 @@ async def test_a_temporary_refusal_is_retried_with_the_same_message_id(
 ) -> None:
     smtp_server.replies["mia@customer.example"] = ["451 Try again later", "250 OK"]
     org_id = await queue_mails(pool, "mia@customer.example", "bo@customer.example")
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
 
     waiting = (await read_deliveries(pool, org_id))["mia@customer.example"]
     assert (waiting.status, waiting.attempts, waiting.sent_at) == (DeliveryStatus.QUEUED, 1, None)
@@ -46,7 +46,7 @@ async def test_a_temporary_refusal_is_retried_with_the_same_message_id(
     assert smtp_server.recipients() == ["bo@customer.example"]
 
     await make_due(pool, org_id)
-    assert await deliveries.deliver_due(pool, channels) == 1
+    assert await deliver_due(pool, channels) == 1
     sent = (await read_deliveries(pool, org_id))["mia@customer.example"]
     assert (sent.status, sent.attempts, sent.last_error) == (DeliveryStatus.SENT, 2, None)
     assert smtp_server.refused[0].message_id == smtp_server.received[1].message_id
@@ -60,12 +60,12 @@ async def test_a_delivery_fails_after_the_documented_waits_and_attempts(
     waits = []
     with capture_logs() as logs:
         for _ in range(6):
-            assert await deliveries.deliver_due(pool, channels) == 1
+            assert await deliver_due(pool, channels) == 1
             (wait,) = await read_waits(pool, org_id)
             waits.append(wait)
-            assert await deliveries.deliver_due(pool, channels) == 0
+            assert await deliver_due(pool, channels) == 0
             await make_due(pool, org_id)
-        assert await deliveries.deliver_due(pool, channels) == 1
+        assert await deliver_due(pool, channels) == 1
 
     documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
     assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
@@ -82,7 +82,7 @@ async def test_retries_of_many_deliveries_spread_out(
     for address in make_addresses(DELIVERIES_PER_BATCH):
         smtp_server.replies[address] = ["451 Not now"]
     org_id = await queue_mails(pool, *make_addresses(DELIVERIES_PER_BATCH))
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
 
     waits = await read_waits(pool, org_id)
     assert waits[0] > EMAIL.backoff.waits[0] - 2 * SECOND
@@ -98,7 +98,7 @@ async def test_a_permanent_refusal_fails_one_delivery_at_once(
         pool, "mia@customer.example", "gone@customer.example", "no address", "bo@customer.example"
     )
     with capture_logs():
-        await deliveries.deliver_due(pool, channels)
+        await deliver_due(pool, channels)
 
     sent = await read_deliveries(pool, org_id)
     assert {address: row.status for address, row in sent.items()} == {
@@ -116,7 +116,7 @@ async def test_an_unreachable_mail_server_is_retried_later(pool: Database) -> No
     async with running_smtp_server() as smtp_server:
         channels = make_channels(smtp_server)
     org_id = await queue_mails(pool, *make_addresses(3))
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
 
     assert {(row.status, row.attempts) for row in (await read_deliveries(pool, org_id)).values()} == {
         (DeliveryStatus.QUEUED, 1)
@@ -131,7 +131,7 @@ async def test_a_delivery_for_an_unknown_channel_waits_without_delaying_others(
     unknown = await queue_without_content(pool, org_id, "OF_A_LATER_VERSION")
     other = await queue_mails(pool, "bo@customer.example")
 
-    await deliveries.deliver_due(pool, channels)
+    await deliver_due(pool, channels)
     assert set(smtp_server.recipients()) == {"mia@customer.example", "bo@customer.example"}
     waiting = await read_delivery(pool, org_id, unknown)
     assert (waiting.status, waiting.attempts) == (DeliveryStatus.QUEUED, 1)
@@ -162,13 +162,13 @@ async def test_the_channel_declares_the_waits(pool: Database, smtp_server: SmtpS
     }
     smtp_server.replies["mia@customer.example"] = ["451 Not now"] * 2
     org_id = await queue_mails(pool, "mia@customer.example")
-    await deliveries.deliver_due(pool, with_one_wait)
+    await deliver_due(pool, with_one_wait)
     (wait,) = await read_waits(pool, org_id)
     assert timedelta(minutes=5) - 2 * SECOND < wait <= timedelta(minutes=5)
 
     await make_due(pool, org_id)
     with capture_logs():
-        await deliveries.deliver_due(pool, with_one_wait)
+        await deliver_due(pool, with_one_wait)
     assert ((await read_single_delivery(pool, org_id)).status, await read_waits(pool, org_id)) == (
         DeliveryStatus.FAILED,
         [],
@@ -181,7 +181,7 @@ async def test_a_delivery_without_content_fails_without_affecting_others(
     org_id = await queue_mails(pool, "mia@customer.example")
     bare = await queue_without_content(pool, org_id, "EMAIL")
     with capture_logs():
-        await deliveries.deliver_due(pool, channels)
+        await deliver_due(pool, channels)
 
     failed = await read_delivery(pool, org_id, bare)
     assert (failed.status, failed.last_error) == (DeliveryStatus.FAILED, "The message has no content")
