@@ -165,7 +165,11 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     smtp_server.pause()
     async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 10)
-        await asyncio.sleep(0.3)
+
+        async def all_connections_are_open() -> bool:
+            return smtp_server.max_open == DEFAULT_CONNECTIONS
+
+        assert await eventually(all_connections_are_open)
         started = time.monotonic()
         with capture_logs():
             await worker.stop()

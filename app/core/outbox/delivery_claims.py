@@ -113,7 +113,7 @@ _INCREMENT_ATTEMPTS = with_id(
 _DECREMENT_ATTEMPTS = with_id("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
 
 
-async def find_due_organisations(database: Database, *, urgent: bool) -> Sequence[UUID]:
+async def find_due_organisations(database: Database, *, urgent: bool = False) -> Sequence[UUID]:
     """Find the organisations with due deliveries, or only those with urgent ones."""
     async with database.session(None) as db:
         return (await db.scalars(_DUE_ORGANISATIONS[urgent], {"now": real_now()})).all()

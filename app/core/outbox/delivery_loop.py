@@ -81,12 +81,15 @@ class DeliveryLoop:
         """
         await self._release([claim for lanes in self._lanes.values() for claim in lanes.take_blocked()])
         await self._renew_leases()
-        return await self._claim(urgent=True) + await self._claim(urgent=False)
+        due = await delivery_claims.find_due_organisations(self._database)
+        if not due:
+            return 0
+        with_urgent = await delivery_claims.find_due_organisations(self._database, urgent=True)
+        return await self._claim(with_urgent, urgent=True) + await self._claim(due, urgent=False)
 
-    async def _claim(self, *, urgent: bool) -> int:
+    async def _claim(self, organisations: Sequence[UUID], *, urgent: bool) -> int:
         """Claim a batch of each organisation that has few deliveries waiting, until there is no room."""
         turns, ready = self._turns[urgent], Counter[UUID]()
-        organisations = await delivery_claims.find_due_organisations(self._database, urgent=urgent)
         for lanes in self._lanes.values():
             ready += lanes.count_ready(urgent=urgent)
         room = MAX_WAITING - ready.total()

@@ -97,8 +97,9 @@ async def test_an_outcome_is_recorded_once_the_database_is_available_again(
             await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
             await other_connection.fetch(close_connections, name)
             smtp_server.resume()
-            assert await eventually(partial(is_logged, logs, "outcomes_not_recorded"))
+            is_refused = await eventually(partial(is_logged, logs, "outcomes_not_recorded"), within=20)
             await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            assert is_refused
             assert await delivering == 1
 
         assert (await read_single_delivery(pool, org_id)).status == DeliveryStatus.SENT
