@@ -15,7 +15,7 @@ from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, Event
 from app.core.outbox.numbering import write_numbered
 from app.core.outbox.subscriptions import writes
-from app.requesters import service as requesters
+from app.requesters import matching
 from app.requesters.service import RequesterDetails
 from app.requesters.statements import CLAIM, LOCK_USER
 from app.tickets.events import TicketAssigned, TicketCreated
@@ -131,7 +131,7 @@ async def _count(driver: Driver, new: Opening, requester: RequesterDetails) -> _
     while True:
         if requester.is_only_email:
             row = await driver.fetchrow(COUNT, new.org_id, requester.email, new.now)
-        elif requester_id := await requesters.match(driver, new.org_id, requester):
+        elif requester_id := await matching.match(driver, new.org_id, requester):
             row = await driver.fetchrow(COUNT_BY_ID, new.org_id, requester_id, new.now)
         else:
             row = None
