@@ -15,6 +15,8 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
+from app.accounts.users.models import User
+from app.accounts.users.rules import is_requesters_account
 from app.core.changes import Changes
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
@@ -44,12 +46,14 @@ async def change(db: AsyncSession, caller: Caller, requester_id: UUID, changes: 
         RequesterHasAccount: the address is that of the account.
         RequesterExists: another requester has the address or the product's id.
     """
-    requester = await service.get_requester(db, caller.org_id, requester_id, locked=True)
+    (requester,) = await service.lock_requesters(db, caller.org_id, requester_id)
     changed_values = changes.values_differing_from(requester)
     if not changed_values:
         return requester
     if "email" in changed_values and requester.user_id is not None:
         raise RequesterHasAccount("The address is that of the requester's account: the user changes it.")
+    if "email" in changed_values:
+        await _give_up_alias(db, requester, changed_values["email"])
     for name, value in changed_values.items():
         setattr(requester, name, value)
     with raise_on_violation(RequesterExists):
@@ -69,25 +73,27 @@ async def merge(db: AsyncSession, caller: Caller, requester_id: UUID, into: UUID
     Raises:
         RequesterNotFound
         SelfMerge: both are the same requester.
-        RequesterHasAccount: the merged requester belongs to an account that is not the other one's.
+        RequesterHasAccount: the merged requester belongs to an account that is not the other one's, or the other one's
+            account has not proved its address: anybody could have signed up with it.
     """
-    first, second = sorted((requester_id, into))  # one order for all transactions, so that two merges cannot deadlock
-    locked = {one: await service.get_requester(db, caller.org_id, one, locked=True) for one in (first, second)}
-    merged, target = locked[requester_id], locked[into]
+    merged, target = await service.lock_requesters(db, caller.org_id, requester_id, into)
     if merged.id == target.id:
         raise SelfMerge
     if merged.user_id not in {None, target.user_id}:
         raise RequesterHasAccount("Merge the other requester into this one, which has an account.")
+    if target.user_id is not None and not await _has_proved_address(db, target):
+        raise RequesterHasAccount("The account of the other requester has not proved its e-mail address.")
     alias = Requester(
         org_id=merged.org_id, id=new_id(), email=merged.email, owns_email=merged.owns_email,
         external_id=merged.external_id, merged_into_id=target.id, created_at=real_now(),
     )  # fmt: skip
     merged.owns_email, merged.external_id, merged.merged_into_id = False, None, target.id
     await db.flush()  # the address and the product's id are unique
+    if alias.owns_email and alias.email == target.email:
+        target.owns_email, alias.owns_email = True, False
     if target.external_id is None:
         target.external_id, alias.external_id = alias.external_id, None
     if alias.owns_email or alias.external_id is not None:
-        alias.owns_email = alias.owns_email and alias.email != target.email
         db.add(alias)
     await db.execute(
         update(Requester)
@@ -101,3 +107,23 @@ async def merge(db: AsyncSession, caller: Caller, requester_id: UUID, into: UUID
         RequesterMerged(at=caller.now, actor=caller.actor, requester_id=merged.id, into_requester_id=target.id),
     )
     return target
+
+
+async def _give_up_alias(db: AsyncSession, requester: Requester, email: str) -> None:
+    """Let a requester have the address that leads to it because of a merge."""
+    await db.execute(
+        update(Requester)
+        .where(
+            Requester.org_id == requester.org_id,
+            Requester.merged_into_id == requester.id,
+            Requester.email == email,
+            Requester.owns_email,
+        )
+        .values(owns_email=False)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _has_proved_address(db: AsyncSession, requester: Requester) -> bool:
+    user = await db.get_one(User, (requester.org_id, requester.user_id))
+    return is_requesters_account(user.status, verified=user.email_verified_at is not None)

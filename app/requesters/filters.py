@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.accounts.users.models import User
 from app.core.database.filters import ConditionOperator, Filters, HasWords
 from app.core.fields import Name, OptionalParameter, RequesterEmail
 from app.requesters.fields import ExternalId
@@ -23,7 +24,9 @@ MAX_VALUES = 20
 class IsFoundBy(ConditionOperator):
     """The requester is found by any of these addresses or ids of a product, also by one of a merged requester."""
 
-    def __init__(self, column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> None:
+    def __init__(
+        self, column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool] | InstrumentedAttribute[bool]
+    ) -> None:
         self.columns = (column,)
         self._conditions = conditions
 
@@ -33,6 +36,18 @@ class IsFoundBy(ConditionOperator):
             Requester.org_id == org_id, self.columns[0].in_(values), *self._conditions
         )
         return Requester.id.in_(found)
+
+
+class HasEmail(IsFoundBy):
+    """The requester has any of these addresses, or its account has."""
+
+    def __init__(self) -> None:
+        super().__init__(Requester.email, Requester.owns_email)
+
+    def condition(self, org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Look up the addresses. Several requesters of an account have its address, and one of them owns it."""
+        accounts = select(User.id).where(User.org_id == org_id, User.email.in_(values))
+        return or_(super().condition(org_id, values), Requester.user_id.in_(accounts))
 
 
 def _limit_words(text: str) -> str:
@@ -46,7 +61,7 @@ class RequesterFilters(Filters):
 
     email: Annotated[
         list[RequesterEmail],
-        IsFoundBy(Requester.email, Requester.owns_email),
+        HasEmail(),
         Field(max_length=MAX_VALUES, description="E-mail addresses."),
     ] = []
     external_id: Annotated[

@@ -16,7 +16,7 @@ from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
-from app.requesters import changes, queries, service
+from app.requesters import changes, matching, queries, service
 from app.requesters.errors import (
     ExternalIdTaken,
     RequesterExists,
@@ -72,7 +72,7 @@ async def create_requester(body: RequesterCreate, caller: Creator, db: Db, respo
 
     Opening a ticket does the same: call this only to tell names, languages and ids in advance.
     """
-    row, is_new = await service.find_or_create(db, caller.org_id, body.details())
+    row, is_new = await matching.find_or_create(db, caller.org_id, body.details())
     response.headers["Location"] = f"/requesters/{row.id}"
     if not is_new:
         response.status_code = 200

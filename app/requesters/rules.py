@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from app.core.fields import RESERVED_EMAIL_DOMAIN, is_deliverable
+from app.core.fields import is_deliverable
 from app.core.words import fold, split_words, transliterate
 
 MAX_WORD_LENGTH = 32
-
-
-def erased_email(requester_id: UUID) -> str:
-    """Return the address that replaces an erased requester's."""
-    return f"erased-{requester_id}@{RESERVED_EMAIL_DOMAIN}"
 
 
 def normalise_words(text: str) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import (
     ColumnElement,
     Text,
@@ -33,13 +32,12 @@ from app.core.fields import RESERVED_EMAIL_DOMAIN
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
 from app.requesters import rules, statements
-from app.requesters.errors import ExternalIdTaken, RequesterNotFound
+from app.requesters.errors import RequesterNotFound
 from app.requesters.events import RequesterErased
 from app.requesters.models import Requester, RequesterWord
+from app.requesters.queries import select_merged_ids
 
 if TYPE_CHECKING:
-    from asyncpg import Record
-
     from app.core.database.pool import Driver
 
 
@@ -58,127 +56,64 @@ class RequesterDetails:
         return self.name is None and self.locale is None and self.external_id is None
 
 
-# --- by address or product's id --------------------------------------------------------------------------------------
+# --- one requester ---------------------------------------------------------------------------------------------------
 
 
-async def find_or_create(db: AsyncSession, org_id: UUID, details: RequesterDetails) -> tuple[Requester, bool]:
-    """Return the requester with these details, made or updated if necessary, and whether it was made.
-
-    Raises:
-        ExternalIdTaken: the product's id belongs to one requester and the address to another.
-    """
-    driver = await _get_driver(db)
-    is_new = False
-    requester_id = await match(driver, org_id, details)
-    while requester_id is None:
-        made = await driver.fetchrow(
-            statements.INSERT, org_id, new_id(), details.email, details.name, details.locale, details.external_id,
-            real_now(),
-        )  # fmt: skip
-        if made is None:  # another transaction was faster
-            requester_id = await match(driver, org_id, details)
-        else:
-            requester_id, is_new = cast("UUID", made["id"]), True
-            await driver.fetchrow(statements.LINK, org_id, requester_id)
-    await index_new_requesters(db, org_id, [requester_id])
-    return await get_requester(db, org_id, requester_id), is_new
-
-
-async def match(driver: Driver, org_id: UUID, details: RequesterDetails) -> UUID | None:
-    """Find the requester with the product's id, or else with the address, and update it; `None` if there is none.
-
-    A requester with the product's id gets the address, unless it has an account: the account's address is the one.
-
-    Raises:
-        ExternalIdTaken: the product's id belongs to one requester and the address to another.
-    """
-    found = await driver.fetch(statements.MATCH, org_id, details.email, details.external_id)
-    if not found:
-        return None
-    row = next((row for row in found if row["external_id"] == details.external_id is not None), None)
-    if row is None:
-        row = found[0]
-    elif row["user_id"] is None and len({one["merged_into_id"] or one["id"] for one in found}) > 1:
-        raise ExternalIdTaken
-    if row["merged_into_id"] is not None:
-        (row,) = await driver.fetch(statements.LOCK, org_id, row["merged_into_id"])
-        details = replace(details, email=row["email"], external_id=row["external_id"])
-    changed = RequesterDetails(
-        email=row["email"] if row["user_id"] else details.email,
-        name=details.name or row["name"],
-        locale=details.locale or row["locale"],
-        external_id=details.external_id or row["external_id"],
-    )
-    if changed.email != row["email"] and not await _reserve_address(driver, org_id, changed.email):
-        return await match(driver, org_id, details)  # another transaction has made a requester with the address
-    if any(row[name] != value for name, value in asdict(changed).items()):
-        await _update(driver, org_id, row, changed)
-    return cast("UUID", row["id"])
-
-
-async def _update(driver: Driver, org_id: UUID, row: Record, changed: RequesterDetails) -> None:
-    """Update a locked requester. With another address, it belongs to the account that has proved the address."""
-    try:
-        await driver.execute(
-            statements.UPDATE, org_id, row["id"], changed.email, changed.name, changed.locale, changed.external_id
-        )
-    except asyncpg.UniqueViolationError:  # another transaction has given the product's id to a second requester
-        raise ExternalIdTaken from None
-    name = changed.name
-    if changed.email != row["email"] and (linked := await driver.fetchrow(statements.LINK, org_id, row["id"])):
-        name = linked["name"]
-    merged = await driver.fetch(statements.UPDATE_MERGED, org_id, row["id"])
-    if (changed.email, name) != (row["email"], row["name"]):
-        words = rules.search_words(name, changed.email)
-        for one in (row, *merged):
-            await driver.execute(statements.DELETE_WORDS, org_id, one["id"])
-            await driver.executemany(statements.INSERT_WORD, [(org_id, word, one["id"]) for word in words])
-
-
-async def _reserve_address(driver: Driver, org_id: UUID, email: str) -> bool:
-    """Do what `lock_address` does; return whether no requester has the address."""
-    made = await driver.fetchrow(statements.INSERT, org_id, new_id(), email, None, None, None, real_now())
-    if made is not None:
-        await driver.execute(statements.DELETE, org_id, made["id"])
-    return made is not None
-
-
-async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID, *, locked: bool = False) -> Requester:
+async def get_requester(db: AsyncSession, org_id: UUID, requester_id: UUID) -> Requester:
     """Return a requester who is not erased. The id of a merged requester leads to the one that it was merged into.
 
     Raises:
         RequesterNotFound
     """
-    statement = select(Requester).where(
-        Requester.org_id == org_id, Requester.id == requester_id, Requester.erased_at.is_(None)
-    )
-    if locked:
-        statement = statement.with_for_update(key_share=True)
-    found = await db.scalar(statement.execution_options(populate_existing=True))
+    found = await _find(db, org_id, requester_id)
+    if found is not None and found.merged_into_id is not None:
+        found = await _find(db, org_id, found.merged_into_id)
     if found is None:
         raise RequesterNotFound
-    if found.merged_into_id is not None:
-        return await get_requester(db, org_id, found.merged_into_id, locked=locked)
     return found
+
+
+async def _find(db: AsyncSession, org_id: UUID, requester_id: UUID) -> Requester | None:
+    conditions = (Requester.org_id == org_id, Requester.id == requester_id, Requester.erased_at.is_(None))
+    found: Requester | None = await db.scalar(
+        select(Requester).where(*conditions).execution_options(populate_existing=True)
+    )
+    return found
+
+
+async def lock_requesters(db: AsyncSession, org_id: UUID, *requester_ids: UUID) -> list[Requester]:
+    """Return what `get_requester` does for each id, locked with all requesters that were merged into them.
+
+    Raises:
+        RequesterNotFound
+    """
+    while True:
+        ids = [(await get_requester(db, org_id, one)).id for one in requester_ids]
+        locked = {one.id: one for one in await _lock_with_merged(db, org_id, Requester.id.in_(ids))}
+        found = [locked.get(one) for one in ids]
+        # None was merged or erased meanwhile.
+        requesters = [one for one in found if one is not None and one.merged_into_id is None]
+        if len(requesters) == len(ids):
+            return requesters
 
 
 async def show_in_merged(db: AsyncSession, requester: Requester) -> None:
     """Let the requesters that were merged into this one show its present details."""
-    driver = await _get_driver(db)
+    driver = await get_driver(db)
     merged = await driver.fetch(statements.UPDATE_MERGED, requester.org_id, requester.id)
-    ids = [row["id"] for row in merged]
-    rows = select(Requester).where(Requester.org_id == requester.org_id, Requester.id.in_(ids))
-    await index_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
+    if ids := [row["id"] for row in merged]:
+        rows = select(Requester).where(Requester.org_id == requester.org_id, Requester.id.in_(ids))
+        await index_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
 
 
 async def link_to_account(db: AsyncSession, requester: Requester) -> None:
     """Link a requester to the account that has proved its address, if there is one."""
-    driver = await _get_driver(db)
+    driver = await get_driver(db)
     if await driver.fetchrow(statements.LINK, requester.org_id, requester.id):
         await db.refresh(requester)
 
 
-async def _get_driver(db: AsyncSession) -> Driver:
+async def get_driver(db: AsyncSession) -> Driver:
     """Flush the session and return its driver connection, in the same transaction."""
     await db.flush()
     connection = await (await db.connection()).get_raw_connection()
@@ -201,7 +136,8 @@ async def set_account(db: AsyncSession, org_id: UUID, user_id: UUID) -> None:
     if not is_requesters_account(user.status, verified=user.email_verified_at is not None):
         return
     await lock_address(db, org_id, user.email)
-    requesters = await _lock(db, org_id, _has_account_or_address(user_id, user.email))
+    locked = await _lock_with_merged(db, org_id, _has_account_or_address(user_id, user.email))
+    requesters = [one for one in locked if one.user_id == user_id or (one.owns_email and one.email == user.email)]
     # At any moment only one row owns the address: the last one that is written, after the others gave theirs up.
     requesters.sort(
         key=lambda one: (one.email == user.email and one.owns_email, one.owns_email, one.merged_into_id is None),
@@ -227,6 +163,12 @@ async def _lock(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) 
     conditions = (Requester.org_id == org_id, Requester.erased_at.is_(None), condition)
     statement = select(Requester).where(*conditions).order_by(Requester.id).with_for_update(key_share=True)
     return list(await db.scalars(statement.execution_options(populate_existing=True)))
+
+
+async def _lock_with_merged(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> list[Requester]:
+    """Do what `_lock` does, also with the requesters that were merged into those."""
+    matching = select(Requester.id).where(Requester.org_id == org_id, condition)
+    return await _lock(db, org_id, or_(condition, Requester.merged_into_id.in_(matching)))
 
 
 async def lock_address(db: AsyncSession, org_id: UUID, email: str) -> None:
@@ -261,7 +203,7 @@ async def erase_account(db: AsyncSession, org_id: UUID, user_id: UUID, proved_em
     if proved_email is not None:
         await lock_address(db, org_id, proved_email)
         condition = _has_account_or_address(user_id, proved_email)
-    ids = [requester.id for requester in await _lock(db, org_id, condition)]
+    ids = [requester.id for requester in await _lock_with_merged(db, org_id, condition)]
     await make_anonymous(db, org_id, ids, at, user_id=user_id)
 
 
@@ -274,27 +216,25 @@ async def erase(db: AsyncSession, org_id: UUID, requester_id: UUID, *, at: datet
     Raises:
         RequesterNotFound
     """
-    requester = await get_requester(db, org_id, requester_id, locked=True)
+    (requester,) = await lock_requesters(db, org_id, requester_id)
     record(db, RequesterErased(at=at, actor=actor, requester_id=requester.id))
-    await make_anonymous(db, org_id, [requester.id], at, user_id=None)
+    merged = await db.scalars(select_merged_ids(org_id, requester.id))
+    await make_anonymous(db, org_id, merged.all(), at, user_id=None)
 
 
 async def make_anonymous(
     db: AsyncSession, org_id: UUID, requester_ids: Sequence[UUID], at: datetime, *, user_id: UUID | None
 ) -> None:
-    """Replace the addresses of these requesters, and delete their other personal data and search words.
-
-    The same happens to the requesters that were merged into them.
+    """Replace the addresses of these locked requesters, and delete their other personal data and search words.
 
     Args:
         user_id: the erased account that the requesters belong to, if any.
     """
-    merged = select(Requester.id).where(Requester.org_id == org_id, Requester.merged_into_id.in_(requester_ids))
-    ids = (*requester_ids, *(await db.scalars(merged)).all())
-    await db.execute(delete(RequesterWord).where(RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(ids)))
+    words = (RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(requester_ids))
+    await db.execute(delete(RequesterWord).where(*words))
     await db.execute(
         update(Requester)
-        .where(Requester.org_id == org_id, Requester.id.in_(ids), Requester.erased_at.is_(None))
+        .where(Requester.org_id == org_id, Requester.id.in_(requester_ids), Requester.erased_at.is_(None))
         .values(
             email=func.concat("erased-", sql_cast(Requester.id, Text), f"@{RESERVED_EMAIL_DOMAIN}"),
             name=None,

@@ -18,18 +18,22 @@ FIND_BY_ID = f"SELECT {_COLUMNS} FROM requesters WHERE org_id = $1 AND id = $2 A
 FIND_OWN = f"""
     SELECT r.id, r.email, r.name, r.user_id
     FROM users AS u JOIN requesters AS r ON r.org_id = $1 AND r.user_id = u.id AND r.erased_at IS NULL
+                    AND r.merged_into_id IS NULL
     WHERE u.org_id = $1 AND u.id = $2 AND u.status = '{AccountStatus.ACTIVE}'
     ORDER BY r.owns_email DESC, r.created_at, r.id LIMIT 1
 """  # noqa: S608 - constants
 
-# By the e-mail address ($2) and the product's id ($3): no row, one, or one for each.
-_DETAILS = "id, email, name, locale, external_id, user_id, merged_into_id"
-MATCH = f"""
-    SELECT {_DETAILS} FROM requesters
-    WHERE org_id = $1 AND ((email = $2 AND owns_email) OR external_id = $3)
-    ORDER BY id FOR NO KEY UPDATE
-"""  # noqa: S608 - constants
-LOCK = f"SELECT {_DETAILS} FROM requesters WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE"  # noqa: S608 - constants
+# By the e-mail address ($2) and the product's id ($3): no row, one, or one for each. An alias leads to its requester.
+MATCH = """
+    SELECT r.email = $2 AND r.owns_email AS has_address, r.external_id = $3 IS TRUE AS has_external_id,
+           r.merged_into_id IS NOT NULL AS is_alias, t.id, t.email, t.name, t.locale, t.external_id, t.user_id
+    FROM requesters AS r JOIN requesters AS t ON t.org_id = $1 AND t.id = coalesce(r.merged_into_id, r.id)
+    WHERE r.org_id = $1 AND ((r.email = $2 AND r.owns_email) OR r.external_id = $3)
+"""
+# A requester ($2) and those that were merged into it.
+LOCK = """
+    SELECT id FROM requesters WHERE org_id = $1 AND (id = $2 OR merged_into_id = $2) ORDER BY id FOR NO KEY UPDATE
+"""
 UPDATE = "UPDATE requesters SET email = $3, name = $4, locale = $5, external_id = $6 WHERE org_id = $1 AND id = $2"
 DELETE = "DELETE FROM requesters WHERE org_id = $1 AND id = $2"
 # The requesters that were merged into one ($2) show its details.

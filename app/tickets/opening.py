@@ -15,7 +15,7 @@ from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, Event
 from app.core.outbox.numbering import write_numbered
 from app.core.outbox.subscriptions import writes
-from app.requesters import service as requesters
+from app.requesters import matching
 from app.requesters.service import RequesterDetails
 from app.requesters.statements import CLAIM, LOCK_USER
 from app.tickets.events import TicketAssigned, TicketCreated
@@ -64,20 +64,19 @@ async def insert_ticket(driver: Driver, new: Opening) -> TicketRow | None:
         counted = await _count(driver, new, new.requester)
     if counted is None:
         return None
-    number, at, assignee_id = counted.row["number"], counted.row["at"], counted.row["assignee_id"]
-    requester_name, requester_user_id = counted.row["requester_name"], counted.row["requester_user_id"]
+    at, assignee_id = counted.row["at"], counted.row["assignee_id"]
+    row = _build_row(new, counted.row)
     values = (
-        org_id, new.id, number, new.title, new.description, new.priority, counted.row["requester_id"], assignee_id, at
+        org_id, new.id, row["number"], new.title, new.description, new.priority, row["requester_id"], assignee_id, at
     )  # fmt: skip
     if not counted.is_first:
         await driver.execute(INSERT, *values)
     elif linked := await driver.fetchrow(INSERT_FIRST, *values):
-        requester_name, requester_user_id = linked["name"], linked["user_id"]
-    events: list[Event] = [
-        TicketCreated(
-            at=at, actor=new.actor, ticket_id=new.id, number=number, status=TicketStatus.OPEN, priority=new.priority
-        )
-    ]
+        row["requester_name"], row["requester_user_id"] = linked["name"], linked["user_id"]
+    created = TicketCreated(
+        at=at, actor=new.actor, ticket_id=new.id, number=row["number"], status=TicketStatus.OPEN, priority=new.priority
+    )
+    events: list[Event] = [created]
     if assignee_id is None:
         await driver.execute(WAIT, org_id, new.id, real_now())
     else:
@@ -85,29 +84,34 @@ async def insert_ticket(driver: Driver, new: Opening) -> TicketRow | None:
             TicketAssigned(at=at, actor=SYSTEM, ticket_id=new.id, assignee_id=assignee_id, previous_assignee_id=None)
         )
     await write_numbered(driver, org_id, events, last_seq=counted.row["last_event"])
+    return row
+
+
+def _build_row(new: Opening, counted: Record) -> TicketRow:
+    """Return the row of the new ticket, with its requester and its assignee."""
     return TicketRow(
         id=new.id,
-        number=number,
-        org_id=org_id,
+        number=counted["number"],
+        org_id=new.org_id,
         title=new.title,
         description=new.description,
         status=TicketStatus.OPEN,
         priority=new.priority,
-        requester_id=counted.row["requester_id"],
-        requester_email=counted.row["requester_email"],
-        requester_name=requester_name,
-        requester_user_id=requester_user_id,
-        assignee_id=assignee_id,
-        created_at=at,
-        updated_at=at,
+        requester_id=counted["requester_id"],
+        requester_email=counted["requester_email"],
+        requester_name=counted["requester_name"],
+        requester_user_id=counted["requester_user_id"],
+        assignee_id=counted["assignee_id"],
+        created_at=counted["at"],
+        updated_at=counted["at"],
         responded_at=None,
         closed_at=None,
         auto_close_at=None,
         accepted_at=None,
         version=1,
-        assignee_email=counted.row["assignee_email"],
-        assignee_first_name=counted.row["assignee_first_name"],
-        assignee_last_name=counted.row["assignee_last_name"],
+        assignee_email=counted["assignee_email"],
+        assignee_first_name=counted["assignee_first_name"],
+        assignee_last_name=counted["assignee_last_name"],
     )
 
 
@@ -127,7 +131,7 @@ async def _count(driver: Driver, new: Opening, requester: RequesterDetails) -> _
     while True:
         if requester.is_only_email:
             row = await driver.fetchrow(COUNT, new.org_id, requester.email, new.now)
-        elif requester_id := await requesters.match(driver, new.org_id, requester):
+        elif requester_id := await matching.match(driver, new.org_id, requester):
             row = await driver.fetchrow(COUNT_BY_ID, new.org_id, requester_id, new.now)
         else:
             row = None

@@ -9,7 +9,8 @@ from pydantic import MISSING
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, ProductCaller, UserCaller
-from app.access.errors import NotForCustomers
+from app.access.errors import NotForCustomers, PermissionRequired
+from app.access.user_permissions import Action, Resource, permission
 from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -33,6 +34,8 @@ from app.tickets.status_changes import enter_status
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
+
+_CHANGES_REQUESTERS = permission(Resource.REQUESTERS, Action.UPDATE)
 
 
 async def open_ticket(
@@ -83,6 +86,11 @@ def _requester_user_id(caller: Caller, requester: RequesterDetails | None) -> UU
                 return user.id
             if user.is_limited_to_own_tickets:
                 raise BadInput.of_field("requester", "It must be your own e-mail address alone: leave it out.")
+            # Name, locale and external id would replace those of an existing requester.
+            if not requester.is_only_email and _CHANGES_REQUESTERS not in user.permissions:
+                raise PermissionRequired(
+                    f"The permission {_CHANGES_REQUESTERS} is required: send only the requester's e-mail address."
+                )
             return None
 
 

@@ -129,6 +129,15 @@ async def test_changed_permissions_of_a_role_are_recorded(database: Database, de
     assert await read_changes(database, desk.id) == {None}
 
 
+async def test_signing_out_with_a_refresh_token_is_recorded(api: Api, database: Database, desk: Desk) -> None:
+    email = unique_email()
+    await create_user(desk, email)
+    signed_in = (await api.http.post("/auth/signin", json={"email": email, "password": PASSWORD})).json()
+    answer = await api.http.post("/auth/signout", json={"refreshToken": signed_in["refreshToken"]})
+    assert answer.status_code == 204
+    assert await read_changes(database, desk.id) == {UUID(signed_in["user"]["id"])}
+
+
 async def test_a_session_that_ends_because_its_token_was_stolen_is_recorded(
     api: Api, database: Database, desk: Desk
 ) -> None:

@@ -23,7 +23,7 @@ from app.core.security import opaque_tokens as tokens
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.organisations.models import SecretKey
-from app.requesters import service as requesters
+from app.requesters import matching
 from app.requesters.service import RequesterDetails
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import JSON, Desk, SignedInUser, create_desk, open_session
@@ -91,7 +91,7 @@ class World:
         """Create a requester; return its id."""
         details = RequesterDetails(email=f"c{uuid4().hex}@customer.example")
         async with self.desk.database.session(self.desk.id) as db:
-            requester, _ = await requesters.find_or_create(db, self.desk.id, details)
+            requester, _ = await matching.find_or_create(db, self.desk.id, details)
         return str(requester.id)
 
     async def issue_link_token(self, user: SignedInUser, purpose: LinkPurpose) -> str:

@@ -64,6 +64,21 @@ class Person:
         for requester_id in found:
             await self.erase(requester_id)
 
+    async def change_requester(self) -> None:
+        await self.call_for_each("PATCH", "", {"locale": "de"}, {200, 404})
+
+    async def merge_requesters(self) -> None:
+        living = [one.id for one in await read_requesters(self.desk) if one.erased_at is None]
+        for into in living[1:2]:
+            await self.call_for_each("POST", "/merge", {"into": str(into)}, {200, 404, 409})
+
+    async def call_for_each(self, method: str, operation: str, body: Any, statuses: set[int]) -> None:
+        headers = {"X-Org-Secret": self.desk.secret}
+        for one in await read_requesters(self.desk):
+            path = f"/requesters/{one.id}{operation}"
+            answer = await self.desk.api.http.request(method, path, json=body, headers=headers)
+            assert answer.status_code in statuses, answer.text
+
     async def erase(self, requester_id: UUID) -> None:
         try:
             async with self.desk.database.session(self.desk.id) as db:
@@ -74,7 +89,7 @@ class Person:
 
 WAYS = (
     Person.open_first, Person.open_second, Person.open_named, Person.open_own, Person.change_address,
-    Person.change_name, Person.erase_user, Person.erase_requester,
+    Person.change_name, Person.erase_user, Person.erase_requester, Person.change_requester, Person.merge_requesters,
 )  # fmt: skip
 # `verify` knows nothing of an erasure.
 PAIRS = [pair for pair in combinations(WAYS, 2) if pair != (Person.change_address, Person.erase_user)]

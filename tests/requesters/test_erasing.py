@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
-from app.requesters import service
+from app.requesters import matching, service
 from app.requesters.errors import RequesterNotFound
 from app.requesters.service import RequesterDetails
 from tests.notifications.users import read_mails_to
@@ -251,7 +251,7 @@ async def test_the_tickets_of_a_requester_with_thousands_are_erased_in_the_reque
     await erase(desk, mia)
 
     async with database.session(desk.id) as db:
-        after, _ = await service.find_or_create(db, desk.id, RequesterDetails(email=MANY))
+        after, _ = await matching.find_or_create(db, desk.id, RequesterDetails(email=MANY))
     requesters = await read_requesters(desk)
     assert len(requesters) == 2
     assert await list_ticket_numbers(desk.admin, requester=str(after.id)) == []

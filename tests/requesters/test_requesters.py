@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
+from tests.access.world import create_world
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import assert_problem
 from tests.requesters.rows import list_ticket_numbers, read_words
@@ -189,7 +191,32 @@ async def test_a_requester_with_a_new_address_belongs_to_the_account_that_has_pr
     assert await list_ticket_numbers(user) == [ticket["number"]]
 
 
+async def test_only_users_who_may_change_requesters_can_send_their_details_with_a_ticket(product: Product) -> None:
+    requester = await product.create(MIA, name="Mia", externalId="c-1")
+    world = await create_world(product.desk)
+    opener = await world.create_user(RoleKind.ENGINEER)
+    body = {"title": "It broke", "description": "All of it.", "requester": {"email": WORK, "externalId": "c-1"}}
+    denied = {"granted": [], "denied": [{"resource": "requesters", "update": True}]}
+    assert (await product.desk.admin.put(f"/users/{opener.id}/permissions", denied)).status_code == 200
+
+    assert_problem(await opener.post("/tickets", body), 403, "permission_required")
+
+    assert await product.read(requester) == requester
+    assert (await opener.post("/tickets", body | {"requester": {"email": MIA}})).status_code == 201
+    assert (await product.desk.admin.post("/tickets", body)).json()["requester"]["email"] == WORK
+
+
 # --- erase -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_with_a_copy_of_the_ticket_learns_that_the_requester_is_erased(product: Product) -> None:
+    ticket = await product.desk.open()
+    read = await product.call("GET", f"/tickets/{ticket['id']}")
+    admin = product.desk.admin
+    path, copy = f"/tickets/{ticket['id']}", {"If-None-Match": read.headers["ETag"]} | admin.headers
+    assert (await admin.http.get(path, headers=copy)).status_code == 304
+    await product.call("DELETE", f"/requesters/{ticket['requester']['id']}")
+    assert (await admin.http.get(path, headers=copy)).status_code == 200
 
 
 async def test_an_erased_requester_is_gone_and_the_ticket_stays(product: Product) -> None:
@@ -232,6 +259,17 @@ async def test_a_merged_requester_gives_everything_to_the_other_one(product: Pro
     assert len(await product.list()) == 1
     await relay_events(desk)
     assert sorted(await search(desk.admin, "chen")) == sorted(numbers)
+
+
+async def test_a_product_goes_on_to_send_what_it_knew_before_the_merge(product: Product) -> None:
+    merged = await product.create(MIA, externalId="c-1")
+    for number in range(2):
+        into = await product.create(f"into{number}@customer.example", **{"externalId": "c-2"} if number else {})
+        assert (await product.merge(merged, into)).status_code == 200
+        for fields in ({"externalId": "c-1"}, {"name": "Mia Chen"}, {"externalId": "c-1", "name": "Mia"}):
+            ticket = await product.desk.open(requester={"email": MIA, **fields})
+            assert (ticket["requester"]["id"], ticket["requester"]["email"]) == (into["id"], into["email"])
+            assert (await product.create(MIA, **fields))["id"] == into["id"]
 
 
 async def test_later_changes_reach_the_tickets_of_a_merged_requester(product: Product) -> None:
@@ -287,6 +325,40 @@ async def test_a_requester_with_an_account_is_merged_only_into_one_of_the_same_a
     assert_problem(await product.merge(requester, requester), 409, "same_requester")
     assert (await product.merge(other, requester)).status_code == 200
     assert_problem(await product.merge(other, requester), 409, "same_requester")
+
+
+async def test_tickets_are_not_given_to_an_account_that_has_not_proved_its_address(product: Product) -> None:
+    impostor = await add_customer(product.desk, MIA, verified=False)
+    own = (await impostor.post("/tickets", {"title": "It broke", "description": "All of it."})).json()
+    victims = await product.desk.open()
+
+    answer = await product.merge(victims["requester"], own["requester"])
+
+    assert_problem(answer, 409, "requester_has_account")
+    assert await list_ticket_numbers(impostor) == [own["number"]]
+    assert len(await product.list(email=MIA)) == 2
+
+
+async def test_an_address_of_both_requesters_stays_with_the_one_that_remains(product: Product) -> None:
+    user = await add_customer(product.desk, MIA)
+    await product.create(MIA)
+    other = await product.create(WORK)
+    await verify(product.desk, user, email=WORK)  # both requesters are the account's now
+    ids = [one["id"] for one in (await product.call("GET", "/requesters", email=WORK)).json()["items"]]
+    (first,) = set(ids) - {other["id"]}
+
+    assert (await product.merge(other, {"id": first})).status_code == 200
+
+    assert await product.list(email=WORK) == [WORK]
+    assert (await product.create(WORK))["id"] == first
+
+
+async def test_a_requester_can_have_the_address_of_the_one_that_was_merged_into_it(product: Product) -> None:
+    merged, into = await product.create(MIA), await product.create(WORK)
+    await product.merge(merged, into)
+    assert (await product.change(into, email=MIA)).json()["email"] == MIA
+    assert await product.list(email=MIA) == [MIA]
+    assert (await product.create(WORK))["id"] != into["id"]
 
 
 async def test_opposite_merges_at_once_leave_one_requester(product: Product) -> None:

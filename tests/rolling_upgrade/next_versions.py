@@ -18,9 +18,9 @@ CHANGES = {
     ),
     "app/tickets/statements.py": (
         """created_at, updated_at, version)
-    VALUES ($1, $2, $3, $4, $5, '{TicketStatus.OPEN}', $6, $7, $8, $9, $10, $10, 1)""",
+    VALUES ($1, $2, $3, $4, $5, '{TicketStatus.OPEN}', $6, $7, $8, $9, $9, 1)""",
         """created_at, updated_at, version, channel)
-    VALUES ($1, $2, $3, $4, $5, '{TicketStatus.OPEN}', $6, $7, $8, $9, $10, $10, 1, 'API')""",
+    VALUES ($1, $2, $3, $4, $5, '{TicketStatus.OPEN}', $6, $7, $8, $9, $9, 1, 'API')""",
     ),
 }
 

@@ -23,6 +23,7 @@ from app.notifications import queries as notifications
 from app.notifications.filters import NotificationFilters
 from app.notifications.schemas import NotificationListQuery
 from app.operations import queries as operations
+from app.requesters import matching
 from app.requesters import reactions as requester_reactions
 from app.requesters import service as requester_service
 from app.requesters import statements as requester_statements
@@ -167,7 +168,7 @@ async def test_changing_a_ticket_reads_indexes(service_connection: Connection, s
 async def test_a_requester_is_made_matched_and_linked_by_indexes(service_connection: Connection) -> None:
     details = RequesterDetails(email=REQUESTER_EMAIL, name="Mia", external_id="1042")
     recorder = Recorder(service_connection)
-    assert await requester_service.match(recorder.driver, ORG, details) == REQUESTER_ID
+    assert await matching.match(recorder.driver, ORG, details) == REQUESTER_ID
     unknown = RequesterDetails(email="new@growfin.test")
     new = Opening(
         org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority=TicketPriority.LOW,

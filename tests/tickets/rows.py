@@ -18,7 +18,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import EventRow, Relay, Timer
-from app.requesters import service as requesters
+from app.requesters import matching
 from app.requesters.models import Requester
 from app.requesters.service import RequesterDetails
 from app.tickets.models import WAITING, Ticket, TicketStatus
@@ -34,7 +34,7 @@ def parse_time(value: str) -> datetime:
 
 async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
     """Add a ticket to the caller's organisation, without the service."""
-    requester, _ = await requesters.find_or_create(db, caller.org_id, RequesterDetails(email="mia@customer.example"))
+    requester, _ = await matching.find_or_create(db, caller.org_id, RequesterDetails(email="mia@customer.example"))
     number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
     ticket = Ticket(
         **{
@@ -139,7 +139,7 @@ _INSERT = text(
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
     """Insert unassigned tickets with equal `created_at`: `OPEN`, or `RESPONDED` at a time but without timers."""
     async with desk.database.session(desk.id) as db:
-        requester, _ = await requesters.find_or_create(db, desk.id, RequesterDetails(email="many@customer.example"))
+        requester, _ = await matching.find_or_create(db, desk.id, RequesterDetails(email="many@customer.example"))
         values = {
             "org": desk.id,
             "n": count,

@@ -165,9 +165,12 @@ async def end_session(db: AsyncSession, org_id: UUID, user_id: UUID, session_id:
 
 async def end_session_of_token(db: AsyncSession, subject: TokenSubject) -> UUID | None:
     """End the session of a refresh token, even of an earlier one; return its user, or `None` if it has ended."""
-    return await db.scalar(
+    user_id: UUID | None = await db.scalar(
         delete(Session).where(Session.org_id == subject.org_id, Session.id == subject.id).returning(Session.user_id)
     )
+    if user_id is not None:
+        record_credential_change(db, subject.org_id, user_id)
+    return user_id
 
 
 async def end_sessions(db: AsyncSession, org_id: UUID, user_id: UUID, *, keep: UUID | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from uuid import UUID
 
-from app.core.words import fold, split_words, transliterate
+from app.core.words import fold, prefix_upper_bound, split_words, transliterate
 
 INDEX_TICKETS = "INDEX_TICKETS"  # the kind of the timer that indexes tickets
 
@@ -93,7 +93,7 @@ def match_word(term: str, word: str) -> bool:
 
 def word_range(term: str) -> tuple[str, str]:
     """Return the first word that matches a term, and a text behind the last one, in code point order."""
-    return term, term + (chr(0x10FFFF) if len(term) >= MIN_PREFIX_LENGTH else "\x01")
+    return term, prefix_upper_bound(term) if len(term) >= MIN_PREFIX_LENGTH else term + "\x01"
 
 
 def _implies(longer: str, term: str) -> bool:
