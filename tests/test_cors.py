@@ -17,6 +17,7 @@ from app.core.web.cors import Origins
 from app.main import create_app
 from tests.browser import browser
 from tests.conftest import settings_for
+from tests.docs.openapi import DOCUMENT, OPERATIONS
 from tests.http_server import running_server
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
@@ -91,6 +92,15 @@ class TestPreflights:
             assert {"Authorization", "If-Match"} < set(answer.headers["access-control-allow-headers"].split(", "))
         await allow(desk)
         assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
+
+    async def test_pages_may_send_every_header_that_an_operation_takes(self, api: Api, desk: Desk) -> None:
+        origin = new_origin()
+        await allow(desk, origin)
+        parameters = [one for operation in OPERATIONS for one in operation.definition.get("parameters", [])]
+        schemes = DOCUMENT["components"]["securitySchemes"].values()
+        taken = {one["name"].lower() for one in (*parameters, *schemes) if one.get("in") == "header"}
+        allowed = (await preflight(api, origin)).headers["access-control-allow-headers"].lower().split(", ")
+        assert {"x-org-secret", "if-match"} < taken <= set(allowed)
 
     @pytest.mark.parametrize(
         "origin", ["null", "*", "x", "https://", "https://x.example/", "https://" + "x" * 300, "\x7f"]
