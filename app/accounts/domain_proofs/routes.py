@@ -9,8 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import MISSING
 
+from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
 from app.access.errors import PermissionRequired
+from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import Services, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
@@ -65,6 +67,7 @@ async def get_domain(
     summary="Prove a domain",
     responses=responses(DomainTaken, DomainNotProved, DnsUnavailable, TooMany, body=True),
 )
+@limited(Limit.DOMAIN_PROOFS)
 async def verify_domain(body: DomainVerification, caller: DomainOwner, request: Request) -> OrganisationDomain:
     """Prove that a domain belongs to the organisation. Only for admins.
 
@@ -96,6 +99,7 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     summary="Prove a domain with a link's token",
     responses=responses(DomainTaken, LinkExpired, TooMany, body=True),
 )
+@limited(Limit.LINKS)
 async def confirm_domain(body: DomainConfirmation, request: Request) -> ConfirmedDomain:
     """Confirm, as the owner of a domain, that it belongs to the organisation. The token works once."""
     services = get_services(request)

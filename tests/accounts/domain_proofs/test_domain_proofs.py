@@ -182,6 +182,8 @@ async def test_lookups_are_limited(desk: Desk) -> None:
 
     assert {answer.status_code for answer in answers[:60]} == {409}
     assert_problem(answers[60], 429, "rate_limited")
+    assert answers[60].headers["ratelimit"].startswith('"domain-proofs";r=0;')
+    assert answers[0].headers["ratelimit"].startswith('"domain-proofs";r=59;')
 
 
 # --- by e-mail -------------------------------------------------------------------------------------------------------
@@ -196,7 +198,9 @@ async def test_a_link_mailed_to_the_postmaster_proves_the_domain_once(desk: Desk
     assert (answer.status_code, answer.json()) == (200, {"domain": desk.domain})
     assert (await read_organisation(desk))["domainVerifiedAt"] is not None
     assert [one["method"] for one in await list_events(desk, "organisation.domain_verified")] == ["EMAIL"]
-    assert_problem(await confirm(desk, token), 422, "link_expired")
+    again = await confirm(desk, token)
+    assert_problem(again, 422, "link_expired")
+    assert '"recovery";r=' in again.headers["ratelimit"]
     assert len(read_files_to(settings, f"admin@{desk.domain}")) == 1
 
 
@@ -227,6 +231,7 @@ async def test_mails_to_a_domain_are_limited(desk: Desk) -> None:
     answers = [await desk.admin.post(PATH, {"method": "EMAIL", "domain": domain}) for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].headers["ratelimit"].startswith('"domain-mail";r=0;')
     assert (await desk.admin.post(PATH, {"method": "EMAIL", "domain": unique_domain()})).status_code == 200
 
 
