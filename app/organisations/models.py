@@ -25,7 +25,7 @@ class Organisation(Base):
 
     Links in mails lead to `app_url`, or else to Tessera's own pages. Browsers of its origin (`app_origin`) and of
     `allowed_origins` may read responses. `domain_verified_at` is when the organisation proved that `domain` is its own.
-    `reference_prefix` is that of the domain under which it opened its first ticket, if the domain has changed since.
+    `reference_prefix` is that of an earlier domain, which the references of its tickets keep.
     """
 
     __tablename__ = "organisations"

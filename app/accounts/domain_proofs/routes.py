@@ -118,7 +118,8 @@ async def _look_up_record(services: Services, org_id: UUID, domain: str) -> None
 
 
 async def _accept(request: Request, proof: Proof) -> Organisation:
-    return await service.accept_proof(partial(transaction_refreshing_credentials, request), proof)
+    open_transaction = partial(transaction_refreshing_credentials, request)
+    return await service.accept_proof(get_services(request).database, open_transaction, proof)
 
 
 def _ensure_admin(caller: UserCaller) -> None:

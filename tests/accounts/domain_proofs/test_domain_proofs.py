@@ -12,20 +12,26 @@ import dns.rcode
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from app.access.models import CredentialChange
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.main import create_app
+from app.organisations.queries import lock_organisation
 from tests.conftest import SECRET_KEY, settings_for
+from tests.databases import eventually
 from tests.dns_server import DnsServer, running_dns_server
 from tests.notifications.users import get_parts, read_files_to, relay_events
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
+from tests.services import start
 from tests.tickets.rows import skip_earlier_work
 from tests.tickets.users import add_engineer
+
+__all__ = ["start"]
 
 PATH = "/org/domain/verify"
 
@@ -49,9 +55,15 @@ async def api(server: TestServer, dns_server: DnsServer, database: Database) -> 
 
 
 @pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation whose credentials are cached: those of sandboxes are not."""
+    return await create_desk(api, database, sandbox=False)
+
+
+@pytest.fixture
 async def rival(api: Api, database: Database) -> Desk:
-    """Another organisation."""
-    return await create_desk(api, database, name="Rival")
+    """Another organisation whose credentials are cached."""
+    return await create_desk(api, database, sandbox=False, name="Rival")
 
 
 @pytest.fixture
@@ -98,6 +110,17 @@ async def request_link(desk: Desk, settings: Settings, domain: str) -> str:
     assert f'href="{link}"' in html
     assert link.startswith(f"{settings.base_url}/verify-domain#token=")
     return str(link.partition("#token=")[2])
+
+
+async def wait_for_waiting(database: Database) -> None:
+    """Wait until a transaction waits for the lock of an organisation."""
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+
+    async def is_waiting() -> bool:
+        async with database.session(None) as db:
+            return bool(await db.scalar(waiting))
+
+    assert await eventually(is_waiting)
 
 
 async def confirm(desk: Desk, token: str) -> httpx.Response:
@@ -274,6 +297,42 @@ async def test_an_organisation_that_lost_its_domain_can_prove_another(
 
     assert (await read_organisation(desk))["domain"] == domain
     assert (await desk.read(ticket))["reference"] == ticket["reference"]
+
+
+async def test_without_tickets_references_follow_the_domain_that_replaces_a_placeholder(
+    desk: Desk, rival: Desk, dns_server: DnsServer
+) -> None:
+    await prove(dns_server, rival, desk.domain)
+    assert (await prove(dns_server, desk, f"growfin.{uuid4().hex}.test")).status_code == 200
+
+    assert (await desk.open())["reference"] == "GROWFIN-1"
+
+
+async def test_no_domain_is_lost_to_a_link_that_ends_while_it_is_used(
+    desk: Desk, rival: Desk, dns_server: DnsServer, settings: Settings
+) -> None:
+    token = await request_link(rival, settings, desk.domain)
+    async with desk.database.session(desk.id) as db:
+        await lock_organisation(db, desk.id)  # the proof waits before it displaces the holder
+        confirming = asyncio.create_task(confirm(rival, token))
+        await wait_for_waiting(desk.database)
+        assert (await prove(dns_server, rival, unique_domain())).status_code == 200  # ends the link
+    answer = await confirming
+
+    assert (answer.status_code, answer.json()) == (200, {"domain": desk.domain})
+    assert (await read_organisation(rival))["domain"] == desk.domain
+    assert (await read_organisation(desk))["domain"] == f"{desk.id.hex}.displaced.invalid"
+
+
+async def test_a_proof_records_one_change_of_credentials_for_each_organisation(
+    desk: Desk, rival: Desk, dns_server: DnsServer
+) -> None:
+    await prove(dns_server, rival, desk.domain)
+
+    ids = (desk.id, rival.id)
+    async with desk.database.session(None) as db:
+        changes = (await db.scalars(select(CredentialChange.org_id).where(CredentialChange.org_id.in_(ids)))).all()
+    assert sorted(changes) == sorted(ids)
 
 
 async def test_a_proved_domain_is_not_taken_over(
