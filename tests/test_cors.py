@@ -13,6 +13,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
+from app.core.database.pool import Database
 from app.core.web.cors import Origins
 from app.main import create_app
 from tests.browser import browser
@@ -30,6 +31,12 @@ __all__ = ["browser"]
 
 OTHER = "https://evil.example"
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation whose credentials are cached: those of sandboxes are not."""
+    return await create_desk(api, database, sandbox=False)
 
 
 def new_origin() -> str:
@@ -127,7 +134,7 @@ class TestResponses:
     ) -> None:
         origin = new_origin()
         await allow(desk, origin)
-        stranger = await create_desk(api, desk.database)
+        stranger = await create_desk(api, desk.database, sandbox=False)
         own = await api.http.get(path, headers=desk.admin.headers | {"Origin": origin})
         assert allowed_origin(own) == origin
         assert {"ETag", "Link", "RateLimit", "Retry-After"} < set(
