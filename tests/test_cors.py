@@ -13,10 +13,12 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
+from app.core.database.pool import Database
 from app.core.web.cors import Origins
 from app.main import create_app
 from tests.browser import browser
 from tests.conftest import settings_for
+from tests.docs.openapi import DOCUMENT, OPERATIONS
 from tests.http_server import running_server
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
@@ -29,6 +31,12 @@ __all__ = ["browser"]
 
 OTHER = "https://evil.example"
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation whose credentials are cached: those of sandboxes are not."""
+    return await create_desk(api, database, sandbox=False)
 
 
 def new_origin() -> str:
@@ -92,6 +100,15 @@ class TestPreflights:
         await allow(desk)
         assert_problem(await preflight(api, origin), 403, "origin_not_allowed")
 
+    async def test_pages_may_send_every_header_that_an_operation_takes(self, api: Api, desk: Desk) -> None:
+        origin = new_origin()
+        await allow(desk, origin)
+        parameters = [one for operation in OPERATIONS for one in operation.definition.get("parameters", [])]
+        schemes = DOCUMENT["components"]["securitySchemes"].values()
+        taken = {one["name"].lower() for one in (*parameters, *schemes) if one.get("in") == "header"}
+        allowed = (await preflight(api, origin)).headers["access-control-allow-headers"].lower().split(", ")
+        assert {"x-org-secret", "if-match"} < taken <= set(allowed)
+
     @pytest.mark.parametrize(
         "origin", ["null", "*", "x", "https://", "https://x.example/", "https://" + "x" * 300, "\x7f"]
     )
@@ -117,7 +134,7 @@ class TestResponses:
     ) -> None:
         origin = new_origin()
         await allow(desk, origin)
-        stranger = await create_desk(api, desk.database)
+        stranger = await create_desk(api, desk.database, sandbox=False)
         own = await api.http.get(path, headers=desk.admin.headers | {"Origin": origin})
         assert allowed_origin(own) == origin
         assert {"ETag", "Link", "RateLimit", "Retry-After"} < set(

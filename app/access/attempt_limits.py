@@ -33,8 +33,9 @@ MAIL_LIMIT = "5/15 minutes"
 INVITATION_LIMIT_PER_EMAIL = "10/hour"
 # Per organisation: any organisation may invite strangers.
 INVITATION_LIMIT_PER_ORGANISATION = "1000/hour"
-# Per organisation, for lookups of TXT records; and per organisation and domain, for links mailed to its postmaster.
-DNS_LOOKUP_LIMIT = "60/hour"
+# Per organisation, for proofs of domains, each of which may look up a TXT record. Those that mail links to a postmaster
+# have further limits: per organisation and domain, and per organisation.
+DOMAIN_PROOF_LIMIT = "60/hour"
 DOMAIN_MAIL_LIMIT = "3/hour"
 DOMAIN_MAIL_LIMIT_PER_ORGANISATION = "10/day"
 # Per user: decoding the largest picture takes a second of CPU.
@@ -52,6 +53,7 @@ class Limit(StrEnum):
     SECOND_FACTOR = "second-factor"
     PICTURE = "picture"
     INVITATIONS = "invitations"
+    DOMAIN_PROOFS = "domain-proofs"
 
 
 # The exceptions that are raised if the guess was wrong.
@@ -97,11 +99,12 @@ class Attempts:
             Limit.SECOND_FACTOR: self._settings.second_factor_limit,
             Limit.PICTURE: PICTURE_UPLOAD_LIMIT,
             Limit.INVITATIONS: INVITATION_LIMIT_PER_ORGANISATION,
+            Limit.DOMAIN_PROOFS: DOMAIN_PROOF_LIMIT,
         }
         match limit:
             case Limit.SECOND_FACTOR | Limit.PICTURE:
                 counted_for = str(caller.user.id) if isinstance(caller, UserCaller) else "unknown"
-            case Limit.INVITATIONS:
+            case Limit.INVITATIONS | Limit.DOMAIN_PROOFS:
                 counted_for = str(caller.org_id) if caller else "unknown"
             case _:
                 counted_for = get_network(address)
@@ -195,11 +198,10 @@ class Attempts:
         Raises:
             TooMany
         """
-        if method == "DNS":
-            await self._limiter.count_or_refuse(DNS_LOOKUP_LIMIT, "domain-lookup", str(org_id))
-            return
-        await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT, "domain-mail", str(org_id), domain)
-        await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT_PER_ORGANISATION, "domain-mails", str(org_id))
+        await self._limiter.count_or_refuse(DOMAIN_PROOF_LIMIT, Limit.DOMAIN_PROOFS, str(org_id))
+        if method == "EMAIL":
+            await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT, "domain-mail", str(org_id), domain)
+            await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT_PER_ORGANISATION, "domain-mails", str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:
         """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.

@@ -24,9 +24,8 @@ class Organisation(Base):
     """A tenant. `clock_offset` is zero except in a sandbox.
 
     Links in mails lead to `app_url`, or else to Tessera's own pages. Browsers of its origin (`app_origin`) and of
-    `allowed_origins` may read responses.
-    Links in mails lead to `app_url`, or else to Tessera's own pages. `domain_verified_at` is when the organisation
-    proved that `domain` is its own. `reference_prefix` is that of its first domain, if the domain has changed since.
+    `allowed_origins` may read responses. `domain_verified_at` is when the organisation proved that `domain` is its own.
+    `reference_prefix` is that of an earlier domain, which the references of its tickets keep.
     """
 
     __tablename__ = "organisations"

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.conftest import copy_database, settings_for
+from tests.dns_server import dns_server_in_thread
 from tests.http_server import running_server
 from tests.postgres import TestServer
 
@@ -22,9 +23,9 @@ async def address(server: TestServer) -> AsyncIterator[str]:
     name = f"abuse_{uuid4().hex[:8]}"
     await copy_database(server, name)
     with ExitStack() as stack:
-        yield await asyncio.to_thread(
-            stack.enter_context, running_server(settings_for(server.at(name), log_level="ERROR"))
-        )
+        dns_server = stack.enter_context(dns_server_in_thread())
+        settings = settings_for(server.at(name), log_level="ERROR", dns_server=dns_server.address)
+        yield await asyncio.to_thread(stack.enter_context, running_server(settings))
         await asyncio.to_thread(stack.close)
 
 

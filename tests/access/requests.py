@@ -78,7 +78,7 @@ def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus
 
 
 async def _confirm_domain(world: World, _caller: SignedInUser | None) -> Request:
-    postmaster = replace(await world.create_user(), email=f"postmaster@{world.desk.domain}")
+    postmaster = replace(await world.create_user(), email=f"postmaster@f{_unique()}.test")
     token = await world.issue_link_token(postmaster, LinkPurpose.VERIFY_DOMAIN)
     return Request("/org/domain/confirm", {"token": token})
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -50,7 +51,7 @@ CHANGING = {op.definition["operationId"]: op.method for op in OPERATIONS if op.m
 KNOWN_CHANGES = {
     "changeOrganisation", "signOut", "signOutEverywhere", "endMySession", "resetPassword", "confirmSecondFactor",
     "changeUser", "disableSecondFactor", "resetUserSecondFactor", "setUserRole", "setUserPermissions",
-    "eraseUser", "changeMe",
+    "eraseUser", "changeMe", "confirmOrganisationDomain",
 }  # fmt: skip
 
 Allowed = dict[UUID | str, tuple[UUID | None, object]]
@@ -179,6 +180,24 @@ async def test_a_change_in_one_process_takes_effect_in_others_within_five_second
     assert await eventually(is_renamed, within=3), "sooner than a lookup expires by itself"
     assert (await desk.admin.patch(f"/users/{user.id}", {"status": "SUSPENDED"})).status_code == 200
     assert await eventually(is_signed_out, within=3)
+
+
+async def test_an_allowed_origin_can_read_the_responses_of_all_processes_within_five_seconds(
+    database: Database, start: Start
+) -> None:
+    one, other = (await start()).api, (await start()).api
+    desk = await create_desk(one, database, sandbox=False)
+    origin = f"https://{uuid4().hex}.example"
+
+    async def is_readable(api: Api) -> bool:
+        answer = await api.http.get("/tickets", headers=desk.admin.headers | {"Origin": origin})
+        return answer.headers.get("access-control-allow-origin") == origin
+
+    assert not await is_readable(one)
+    assert not await is_readable(other)
+    assert (await desk.admin.patch("/org", {"allowedOrigins": [origin]})).status_code == 200
+    assert await is_readable(one)
+    assert await eventually(partial(is_readable, other), within=3)
 
 
 # --- the cache and its reader ----------------------------------------------------------------------------------------

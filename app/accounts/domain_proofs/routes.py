@@ -9,8 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import MISSING
 
+from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
 from app.access.errors import PermissionRequired
+from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import Services, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
@@ -29,13 +31,14 @@ from app.accounts.domain_proofs.schemas import (
 from app.accounts.domain_proofs.service import Proof
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
-from app.core.errors import TooMany
+from app.core.errors import BadInput, TooMany
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations.errors import DomainTaken
 from app.organisations.events import ProofMethod
 from app.organisations.models import Organisation
+from app.organisations.rules import refuse_public_suffix
 from app.organisations.service import get_organisation
 
 router = APIRouter(prefix="/org/domain", tags=["Organisations"], route_class=Route)
@@ -65,6 +68,7 @@ async def get_domain(
     summary="Prove a domain",
     responses=responses(DomainTaken, DomainNotProved, DnsUnavailable, TooMany, body=True),
 )
+@limited(Limit.DOMAIN_PROOFS)
 async def verify_domain(body: DomainVerification, caller: DomainOwner, request: Request) -> OrganisationDomain:
     """Prove that a domain belongs to the organisation. Only for admins.
 
@@ -77,7 +81,7 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     """
     _ensure_admin(caller)
     services = get_services(request)
-    domain = caller.tenant.domain if body.domain is MISSING else body.domain
+    domain = _check_own_domain(caller) if body.domain is MISSING else body.domain
     await services.attempts.count_domain_proof(body.method, caller.org_id, domain)
     async with services.database.session(caller.org_id) as db:
         await service.ensure_available(db, caller.org_id, domain)
@@ -96,6 +100,7 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     summary="Prove a domain with a link's token",
     responses=responses(DomainTaken, LinkExpired, TooMany, body=True),
 )
+@limited(Limit.LINKS)
 async def confirm_domain(body: DomainConfirmation, request: Request) -> ConfirmedDomain:
     """Confirm, as the owner of a domain, that it belongs to the organisation. The token works once."""
     services = get_services(request)
@@ -114,7 +119,20 @@ async def _look_up_record(services: Services, org_id: UUID, domain: str) -> None
 
 
 async def _accept(request: Request, proof: Proof) -> Organisation:
-    return await service.accept_proof(partial(transaction_refreshing_credentials, request), proof)
+    open_transaction = partial(transaction_refreshing_credentials, request)
+    return await service.accept_proof(get_services(request).database, open_transaction, proof)
+
+
+def _check_own_domain(caller: UserCaller) -> str:
+    """Return the organisation's domain.
+
+    Raises:
+        BadInput: nobody can own it. It is a placeholder, or older than the rule.
+    """
+    try:
+        return refuse_public_suffix(caller.tenant.domain)
+    except ValueError as error:
+        raise BadInput.of_field("domain", f"{caller.tenant.domain}: {error} Send the domain to prove.") from None
 
 
 def _ensure_admin(caller: UserCaller) -> None:

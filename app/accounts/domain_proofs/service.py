@@ -37,13 +37,12 @@ MAX_ATTEMPTS = 3  # another organisation may sign up with a domain at the moment
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What an organisation has proved. `link` is the link that was mailed to the domain, which the proof uses up."""
+    """What an organisation has proved."""
 
     org_id: UUID
     domain: str
     method: ProofMethod
     actor: Actor
-    link: TokenSubject | None = None
 
 
 async def ensure_available(db: AsyncSession, org_id: UUID, domain: str) -> None:
@@ -68,7 +67,7 @@ def mail_links(db: AsyncSession, caller: UserCaller, domain: str) -> list[str]:
 
 
 async def read_proof(database: Database, subject: TokenSubject) -> Proof:
-    """Return what the link of a token proves, without using it.
+    """Return what the link of a token proves. `accept_proof` uses the link up, so that a failed call can be repeated.
 
     Raises:
         LinkExpired
@@ -76,30 +75,24 @@ async def read_proof(database: Database, subject: TokenSubject) -> Proof:
     async with database.session(subject.org_id) as db:
         link = await links.find(db, subject, LinkPurpose.VERIFY_DOMAIN)
         await links.get_tenant(db, link)
-        return Proof(
-            org_id=link.org_id,
-            domain=get_domain_of(link.email),
-            method=ProofMethod.EMAIL,
-            actor=SYSTEM,
-            link=subject,
-        )
+        return Proof(org_id=link.org_id, domain=get_domain_of(link.email), method=ProofMethod.EMAIL, actor=SYSTEM)
 
 
-async def accept_proof(open_transaction: OpenTransaction, proof: Proof) -> Organisation:
+async def accept_proof(database: Database, open_transaction: OpenTransaction, proof: Proof) -> Organisation:
     """Give the domain to the organisation that has proved it.
 
     The organisation that held it loses it in a transaction of its own, since row level security separates the events of
-    both. If the service is killed in between, the domain is free, and the proof can be repeated.
+    both. If the service is killed in between, the domain is free, and the proof can be repeated. Nothing else may end
+    the proof in between: the domain would be lost without a gain. So it counts even if its link is used meanwhile.
 
     Args:
         open_transaction: opens a transaction that changes what credentials of an organisation resolve to.
 
     Raises:
         DomainTaken: another organisation has proved it before.
-        LinkExpired
     """
     for _ in range(MAX_ATTEMPTS):
-        async with open_transaction(proof.org_id) as db:
+        async with database.session(proof.org_id) as db:
             holder = await _find_other_holder(db, proof.org_id, proof.domain)
         if holder is not None:
             async with open_transaction(holder.id) as db:
@@ -142,19 +135,17 @@ async def _set_domain(db: AsyncSession, proof: Proof) -> Organisation:
 
     Raises:
         DomainTaken
-        LinkExpired
     """
     await lock_organisation(db, proof.org_id)
-    if proof.link is not None:
-        await links.use(db, proof.link, LinkPurpose.VERIFY_DOMAIN)
-    # Another link could undo a later change of the domain.
+    # A link works once. Another one could undo a later change of the domain.
     await db.execute(delete(Link).where(Link.org_id == proof.org_id, Link.purpose == LinkPurpose.VERIFY_DOMAIN))
     organisation = await db.get_one(Organisation, proof.org_id, populate_existing=True)
     previous = organisation.domain
     if previous == proof.domain and organisation.domain_verified_at is not None:
         return organisation
-    if previous != proof.domain and await _has_tickets(db, proof.org_id):
-        organisation.reference_prefix = organisation.reference_prefix or derive_reference_prefix(previous)
+    if previous != proof.domain:
+        prefix = organisation.reference_prefix or derive_reference_prefix(previous)
+        organisation.reference_prefix = prefix if await _has_tickets(db, proof.org_id) else None
     organisation.domain = proof.domain
     organisation.domain_verified_at = real_now()
     with raise_on_violation(DomainTaken):

@@ -66,10 +66,6 @@ class Lanes:
                     return claim
         return None
 
-    def is_running(self, claim: Claim) -> bool:
-        """Return whether the delivery has started and not finished."""
-        return claim.id in self._running
-
     def finish(self, claim: Claim, outcome: Outcome | None) -> None:
         """Remove a running delivery. Without an outcome, it was cancelled."""
         started_at = self._running.pop(claim.id).started_at

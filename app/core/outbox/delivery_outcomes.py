@@ -21,6 +21,7 @@ from app.core.outbox.models import DeliveryStatus
 log = structlog.get_logger("tessera.deliveries")
 
 # By id alone: see `SET_TIMER`.
+_LOCK_TIMER = with_id("SELECT FROM timers WHERE org_id = :org_id AND subject_id = :id FOR NO KEY UPDATE")
 _DELETE_TIMER = with_id("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
 _RECORD = with_id(
     f"""
@@ -77,6 +78,8 @@ async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[F
         for one in ordered
     ]
     async with database.session(org_id) as db:
+        if ended and postponed:  # each alone locks in the order of ids
+            await db.execute(_LOCK_TIMER, [{"org_id": org_id, "id": one.claim.id} for one in ordered])
         if ended:
             await db.execute(_DELETE_TIMER, ended)
         if postponed:

@@ -35,7 +35,8 @@ _EXPOSED_NAMES = (
 _EXPOSED = (b"access-control-expose-headers", ", ".join(_EXPOSED_NAMES).encode())
 _PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, X-Org-Secret, X-Request-Id",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, X-Org-Secret, X-Request-Id, "
+    "X-Sign-Up-Token",
     "Access-Control-Max-Age": "600",
 }
 PREFLIGHT_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _PREFLIGHT_HEADERS.items()]

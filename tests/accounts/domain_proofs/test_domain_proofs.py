@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,20 +14,27 @@ import dns.rcode
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
+from app.access.models import CredentialChange
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.main import create_app
+from app.organisations.models import Organisation
+from app.organisations.queries import lock_organisation
 from tests.conftest import SECRET_KEY, settings_for
+from tests.databases import eventually
 from tests.dns_server import DnsServer, running_dns_server
 from tests.notifications.users import get_parts, read_files_to, relay_events
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
+from tests.services import Start, start
 from tests.tickets.rows import skip_earlier_work
 from tests.tickets.users import add_engineer
+
+__all__ = ["start"]
 
 PATH = "/org/domain/verify"
 
@@ -49,9 +58,15 @@ async def api(server: TestServer, dns_server: DnsServer, database: Database) -> 
 
 
 @pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation whose credentials are cached: those of sandboxes are not."""
+    return await create_desk(api, database, sandbox=False)
+
+
+@pytest.fixture
 async def rival(api: Api, database: Database) -> Desk:
-    """Another organisation."""
-    return await create_desk(api, database, name="Rival")
+    """Another organisation whose credentials are cached."""
+    return await create_desk(api, database, sandbox=False, name="Rival")
 
 
 @pytest.fixture
@@ -98,6 +113,17 @@ async def request_link(desk: Desk, settings: Settings, domain: str) -> str:
     assert f'href="{link}"' in html
     assert link.startswith(f"{settings.base_url}/verify-domain#token=")
     return str(link.partition("#token=")[2])
+
+
+async def wait_for_waiting(database: Database) -> None:
+    """Wait until a transaction waits for the lock of an organisation."""
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+
+    async def is_waiting() -> bool:
+        async with database.session(None) as db:
+            return bool(await db.scalar(waiting))
+
+    assert await eventually(is_waiting)
 
 
 async def confirm(desk: Desk, token: str) -> httpx.Response:
@@ -162,6 +188,15 @@ async def test_a_domain_that_nobody_can_own_is_refused(desk: Desk, domain: objec
         assert read_invalid_fields(answer) == {"domain"}
 
 
+async def test_a_domain_that_nobody_can_own_is_refused_even_if_it_is_the_organisations(desk: Desk) -> None:
+    async with desk.database.session(desk.id) as db:  # as if it had signed up before such domains were refused
+        await db.execute(update(Organisation).where(Organisation.id == desk.id).values(domain=f"d{uuid4().hex}"))
+
+    for method in ("DNS", "EMAIL"):
+        answer = await desk.admin.post(PATH, {"method": method})
+        assert read_invalid_fields(answer) == {"domain"}
+
+
 async def test_a_domain_that_is_too_long_for_the_record_is_not_proved(desk: Desk) -> None:
     domain = ".".join(["a" * 60] * 4) + ".test"
     assert_problem(await desk.admin.post(PATH, {"method": "DNS", "domain": domain}), 409, "domain_not_proved")
@@ -182,6 +217,8 @@ async def test_lookups_are_limited(desk: Desk) -> None:
 
     assert {answer.status_code for answer in answers[:60]} == {409}
     assert_problem(answers[60], 429, "rate_limited")
+    assert answers[60].headers["ratelimit"].startswith('"domain-proofs";r=0;')
+    assert answers[0].headers["ratelimit"].startswith('"domain-proofs";r=59;')
 
 
 # --- by e-mail -------------------------------------------------------------------------------------------------------
@@ -196,7 +233,9 @@ async def test_a_link_mailed_to_the_postmaster_proves_the_domain_once(desk: Desk
     assert (answer.status_code, answer.json()) == (200, {"domain": desk.domain})
     assert (await read_organisation(desk))["domainVerifiedAt"] is not None
     assert [one["method"] for one in await list_events(desk, "organisation.domain_verified")] == ["EMAIL"]
-    assert_problem(await confirm(desk, token), 422, "link_expired")
+    again = await confirm(desk, token)
+    assert_problem(again, 422, "link_expired")
+    assert '"recovery";r=' in again.headers["ratelimit"]
     assert len(read_files_to(settings, f"admin@{desk.domain}")) == 1
 
 
@@ -227,6 +266,7 @@ async def test_mails_to_a_domain_are_limited(desk: Desk) -> None:
     answers = [await desk.admin.post(PATH, {"method": "EMAIL", "domain": domain}) for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].headers["ratelimit"].startswith('"domain-mail";r=0;')
     assert (await desk.admin.post(PATH, {"method": "EMAIL", "domain": unique_domain()})).status_code == 200
 
 
@@ -269,6 +309,80 @@ async def test_an_organisation_that_lost_its_domain_can_prove_another(
 
     assert (await read_organisation(desk))["domain"] == domain
     assert (await desk.read(ticket))["reference"] == ticket["reference"]
+
+
+async def test_a_placeholder_is_not_proved_for_want_of_another_domain(
+    desk: Desk, rival: Desk, dns_server: DnsServer
+) -> None:
+    await prove(dns_server, rival, desk.domain)
+
+    for method in ("DNS", "EMAIL"):
+        answer = await desk.admin.post(PATH, {"method": method})
+        assert read_invalid_fields(answer) == {"domain"}
+        assert "displaced.invalid" in answer.json()["errors"][0]["message"]
+
+
+async def test_without_tickets_references_follow_the_domain_that_replaces_a_placeholder(
+    desk: Desk, rival: Desk, dns_server: DnsServer
+) -> None:
+    await prove(dns_server, rival, desk.domain)
+    assert (await prove(dns_server, desk, f"growfin.{uuid4().hex}.test")).status_code == 200
+
+    assert (await desk.open())["reference"] == "GROWFIN-1"
+
+
+async def test_no_domain_is_lost_to_a_link_that_ends_while_it_is_used(
+    desk: Desk, rival: Desk, dns_server: DnsServer, settings: Settings
+) -> None:
+    token = await request_link(rival, settings, desk.domain)
+    async with desk.database.session(desk.id) as db:
+        await lock_organisation(db, desk.id)  # the proof waits before it displaces the holder
+        confirming = asyncio.create_task(confirm(rival, token))
+        await wait_for_waiting(desk.database)
+        assert (await prove(dns_server, rival, unique_domain())).status_code == 200  # ends the link
+    answer = await confirming
+
+    assert (answer.status_code, answer.json()) == (200, {"domain": desk.domain})
+    assert (await read_organisation(rival))["domain"] == desk.domain
+    assert (await read_organisation(desk))["domain"] == f"{desk.id.hex}.displaced.invalid"
+
+
+async def test_a_proof_records_one_change_of_credentials_for_each_organisation(
+    desk: Desk, rival: Desk, dns_server: DnsServer
+) -> None:
+    await prove(dns_server, rival, desk.domain)
+
+    ids = (desk.id, rival.id)
+    async with desk.database.session(None) as db:
+        changes = (await db.scalars(select(CredentialChange.org_id).where(CredentialChange.org_id.in_(ids)))).all()
+    assert sorted(changes) == sorted(ids)
+
+
+async def test_a_takeover_in_one_process_takes_effect_in_others(
+    database: Database, dns_server: DnsServer, start: Start
+) -> None:
+    one, other = [(await start(dns_server=dns_server.address)).api for _ in range(2)]
+    desk, rival = [await create_desk(one, database, sandbox=False) for _ in range(2)]
+    there, rival_there = replace(desk.admin, http=other.http), replace(rival.admin, http=other.http)
+    for admin in (desk.admin, there):  # both processes cache the credentials
+        assert_problem(await admin.post(PATH, {"method": "DNS"}), 409, "domain_not_proved")
+    for admin in (rival.admin, rival_there):
+        assert (await admin.get("/tickets")).status_code == 200
+
+    assert (await prove(dns_server, rival, desk.domain)).status_code == 200
+
+    async def is_displaced(admin: SignedInUser) -> bool:
+        return (await admin.post(PATH, {"method": "DNS"})).status_code == 422
+
+    async def has_domain(admin: SignedInUser) -> bool:
+        reference: str = (await admin.get(f"/tickets/{ticket['id']}")).json()["reference"]
+        return reference == f"{desk.domain[:10].upper()}-1"
+
+    ticket = await rival.open()
+    assert await is_displaced(desk.admin)
+    assert await has_domain(rival.admin)
+    assert await eventually(partial(is_displaced, there), within=3, every=0.1)
+    assert await eventually(partial(has_domain, rival_there), within=3, every=0.1)
 
 
 async def test_a_proved_domain_is_not_taken_over(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.core.database.pool import Database
 from app.core.outbox.backoff import Backoff
-from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Sender
+from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Outcome, Result, Sender
+from app.core.outbox.delivery_claims import claim_deliveries
+from app.core.outbox.delivery_outcomes import FinishedAttempt, record_attempts
 from app.core.outbox.delivery_turns import DELIVERIES_PER_BATCH
-from app.core.outbox.models import DeliveryStatus
+from app.core.outbox.models import DeliveryStatus, Timer
 from app.notifications.mails import EMAIL, OutgoingMail
 from tests.core.outbox.queued_mails import (
     SECOND,
@@ -29,6 +33,7 @@ from tests.core.outbox.queued_mails import (
     read_single_delivery,
     read_waits,
 )
+from tests.databases import eventually
 from tests.delivering import deliver_due
 from tests.smtp_server import SmtpServer, running_smtp_server
 
@@ -186,3 +191,29 @@ async def test_a_delivery_without_content_fails_without_affecting_others(
     failed = await read_delivery(pool, org_id, bare)
     assert (failed.status, failed.last_error) == (DeliveryStatus.FAILED, "The message has no content")
     assert smtp_server.recipients() == ["mia@customer.example"]
+
+
+async def test_outcomes_do_not_deadlock_with_a_transaction_that_deletes_the_same_mails(
+    pool: Database, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, "mia@customer.example", "bo@customer.example")
+    first, second = await claim_deliveries(pool, org_id, channels, limit=2)
+    attempts = [
+        FinishedAttempt(first, Outcome(Result.TEMPORARY, "451 Not now"), DeliveryStatus.QUEUED, timedelta(seconds=30)),
+        FinishedAttempt(second, Outcome(Result.SENT), DeliveryStatus.SENT),
+    ]
+    lock = select(Timer.subject_id).where(Timer.org_id == org_id).with_for_update(key_share=True)
+
+    async def is_waiting() -> bool:
+        async with pool.session(None) as db:
+            return bool(await db.scalar(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")))
+
+    async with pool.session(org_id) as db:  # locks in the order of ids, as erasures do
+        await db.execute(lock.where(Timer.subject_id == first.id))
+        recording = asyncio.create_task(record_attempts(pool, org_id, attempts))
+        assert await eventually(is_waiting)
+        await db.execute(lock.where(Timer.subject_id == second.id))
+    await recording
+
+    rows = (await read_deliveries(pool, org_id)).values()
+    assert {row.status for row in rows} == {DeliveryStatus.QUEUED, DeliveryStatus.SENT}
