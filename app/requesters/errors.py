@@ -31,8 +31,11 @@ class RequesterHasAccount(Conflict):
     """The requester belongs to an account, whose address is theirs."""
 
     code = "requester_has_account"
-    title = "The requester has an account. The user of the account changes its address."
-    advice = "The user of the account changes its address. To merge, merge the other requester into this one."
+    title = "The requester has an account."
+    advice = (
+        "The user of the account changes its address. To merge, merge the other requester into this one. To erase, "
+        "erase the user."
+    )
 
 
 class SelfMerge(Conflict):

@@ -19,6 +19,7 @@ class Requester(Base):
     true of one row for each address. It is false of the requester of an account that has not proved its address, and
     of further rows of an account that took the address of another requester. `external_id` is the product's own id of
     the person. An erased row keeps its id, and has an address that nobody has.
+    `was_changed` is whether what tickets show of it has changed since its first ticket: their versions do not count it.
 
     A row with `merged_into_id` was merged into that requester, and shows its details. Or it is an alias: it leads from
     the former address and product's id of a merged requester to that one. The aliases with an address own it.
@@ -37,6 +38,7 @@ class Requester(Base):
     merged_into_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     erased_at: Mapped[datetime | None]
+    was_changed: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),

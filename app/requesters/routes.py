@@ -96,13 +96,13 @@ async def change_requester(requester_id: RequesterId, body: RequesterUpdate, cal
 
 @router.delete(
     "/{id}", operation_id="eraseRequester", summary="Erase a requester", status_code=204,
-    responses=responses(RequesterNotFound),
+    responses=responses(RequesterNotFound, RequesterHasAccount),
 )  # fmt: skip
 async def erase_requester(requester_id: RequesterId, caller: Eraser, db: Db) -> None:
     """Delete the name, the address and the other personal data of a requester, for good, and mails about their tickets.
 
-    The tickets stay, with an anonymous requester. An account of the requester loses them. A later ticket with the same
-    address gets a new requester.
+    The tickets stay, with an anonymous requester. A later ticket with the same address gets a new requester. If the
+    requester has an account, erase the user (`DELETE /users/{id}`), which erases the requester too.
     """
     await service.erase(db, caller.org_id, requester_id, at=caller.now, actor=caller.actor)
 

@@ -55,21 +55,20 @@ class RequesterCreate(RequestModel):
         RequesterEmail,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
-    name: Annotated[Name | MISSING, _NAME] = MISSING
-    locale: Annotated[Locale | MISSING, _LOCALE] = MISSING
+    name: Annotated[Name | None, _NAME] = None
+    locale: Annotated[Locale | None, _LOCALE] = None
     external_id: Annotated[
-        ExternalId | MISSING,
+        ExternalId | None,
         Field(
             description="Your product's own id of the person. A requester with this id gets the address, unless an "
             "account has proved another.",
             examples=["customer-1042"],
         ),
-    ] = MISSING
+    ] = None
 
     def details(self) -> RequesterDetails:
         """Return the details that were sent."""
-        sent = {name: getattr(self, name) for name in self.model_fields_set}
-        return RequesterDetails(**sent)
+        return RequesterDetails(email=self.email, name=self.name, locale=self.locale, external_id=self.external_id)
 
 
 class RequesterUpdate(RequestModel):

@@ -14,7 +14,6 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
@@ -32,7 +31,7 @@ from app.core.fields import RESERVED_EMAIL_DOMAIN
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
 from app.requesters import rules, statements
-from app.requesters.errors import RequesterNotFound
+from app.requesters.errors import RequesterHasAccount, RequesterNotFound
 from app.requesters.events import RequesterErased
 from app.requesters.models import Requester, RequesterWord
 from app.requesters.queries import select_merged_ids
@@ -211,12 +210,15 @@ async def erase_account(db: AsyncSession, org_id: UUID, user_id: UUID, proved_em
 
 
 async def erase(db: AsyncSession, org_id: UUID, requester_id: UUID, *, at: datetime, actor: Actor) -> None:
-    """Delete a requester's personal data. The row stays, because tickets refer to it. An account loses the requester.
+    """Delete a requester's personal data. The row stays, because tickets refer to it.
 
     Raises:
         RequesterNotFound
+        RequesterHasAccount: names and texts of the account would stay. Erasing the user erases the requester.
     """
     (requester,) = await lock_requesters(db, org_id, requester_id)
+    if requester.user_id is not None:
+        raise RequesterHasAccount("The requester has an account: erase the user.")
     record(db, RequesterErased(at=at, actor=actor, requester_id=requester.id))
     merged = await db.scalars(select_merged_ids(org_id, requester.id))
     await make_anonymous(db, org_id, merged.all(), at, user_id=None)
@@ -241,6 +243,7 @@ async def make_anonymous(
             locale=None,
             external_id=None,
             user_id=user_id,
+            was_changed=True,
             erased_at=at,
         )
         .execution_options(synchronize_session=False)
@@ -251,10 +254,12 @@ async def make_anonymous(
 
 
 async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
-    """Replace the search words of an organisation's requesters by the words of their current names and addresses."""
+    """Replace the search words of an organisation's changed requesters by the words of their names and addresses."""
     await db.flush()
     if requesters:
         ids = [requester.id for requester in requesters]
+        changed = update(Requester).where(Requester.org_id == requesters[0].org_id, Requester.id.in_(ids))
+        await db.execute(changed.values(was_changed=True).execution_options(synchronize_session=False))
         conditions = (RequesterWord.org_id == requesters[0].org_id, RequesterWord.requester_id.in_(ids))
         await db.execute(delete(RequesterWord).where(*conditions))
         await _insert_words(db, requesters)
@@ -276,4 +281,5 @@ async def _insert_words(db: AsyncSession, requesters: Sequence[Requester]) -> No
         for word in rules.search_words(requester.name, requester.email)
     ]
     if values:
-        await db.execute(insert(RequesterWord), values)
+        # The worker may have indexed a requester since the words were deleted.
+        await db.execute(insert_or_ignore(RequesterWord).on_conflict_do_nothing(), values)

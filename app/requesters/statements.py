@@ -34,11 +34,15 @@ MATCH = """
 LOCK = """
     SELECT id FROM requesters WHERE org_id = $1 AND (id = $2 OR merged_into_id = $2) ORDER BY id FOR NO KEY UPDATE
 """
-UPDATE = "UPDATE requesters SET email = $3, name = $4, locale = $5, external_id = $6 WHERE org_id = $1 AND id = $2"
+UPDATE = """
+    UPDATE requesters SET email = $3, name = $4, locale = $5, external_id = $6, was_changed = true
+    WHERE org_id = $1 AND id = $2
+"""
 DELETE = "DELETE FROM requesters WHERE org_id = $1 AND id = $2"
 # The requesters that were merged into one ($2) show its details.
 UPDATE_MERGED = """
-    UPDATE requesters AS r SET email = t.email, name = t.name, locale = t.locale, user_id = t.user_id
+    UPDATE requesters AS r SET email = t.email, name = t.name, locale = t.locale, user_id = t.user_id,
+           was_changed = true
     FROM requesters AS t
     WHERE r.org_id = $1 AND r.merged_into_id = $2 AND NOT r.owns_email AND t.org_id = $1 AND t.id = $2
     RETURNING r.id
@@ -54,7 +58,8 @@ LOCK_USER = f"""
 
 # The requester with an active user's address ($3), should it not be theirs yet.
 CLAIM = """
-    UPDATE requesters SET user_id = $2 WHERE org_id = $1 AND email = $3 AND owns_email AND user_id IS NULL
+    UPDATE requesters SET user_id = $2, was_changed = true
+    WHERE org_id = $1 AND email = $3 AND owns_email AND user_id IS NULL
 """
 
 

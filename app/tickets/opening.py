@@ -100,6 +100,7 @@ def _build_row(new: Opening, counted: Record) -> TicketRow:
         requester_id=counted["requester_id"],
         requester_email=counted["requester_email"],
         requester_name=counted["requester_name"],
+        requester_was_changed=False,
         requester_user_id=counted["requester_user_id"],
         assignee_id=counted["assignee_id"],
         created_at=counted["at"],

@@ -18,7 +18,6 @@ from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
-from app.core.fields import is_deliverable
 from app.core.web.deprecation import deprecated_since
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
@@ -103,8 +102,8 @@ async def get_ticket(key: TicketPath, caller: TicketReader, request: Request) ->
     async with get_services(request).database.driver(caller.org_id) as driver:
         ticket_id = key if isinstance(key, UUID) else await find_by_reference(driver, caller.tenant, key)
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
-        # The version does not count an erasure of the requester.
-        if is_deliverable(row["requester_email"]) and is_unmodified(
+        # The version does not count changes of the requester.
+        if not row["requester_was_changed"] and is_unmodified(
             request.headers.get("if-none-match"), make_etag(row["version"])
         ):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})

@@ -25,6 +25,7 @@ class TicketRow(TypedDict):
     requester_email: str
     requester_name: str | None
     requester_user_id: UUID | None
+    requester_was_changed: bool  # since its first ticket
     assignee_id: UUID | None
     created_at: datetime
     updated_at: datetime

@@ -16,9 +16,9 @@ from app.tickets.models import TicketStatus
 # The columns of `TicketRow`, for tickets `t` joined with `JOINS`.
 COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.priority,
     coalesce(r.merged_into_id, r.id) AS requester_id, r.email AS requester_email, r.name AS requester_name,
-    r.user_id AS requester_user_id, t.assignee_id, t.created_at, t.updated_at, t.responded_at, t.closed_at,
-    t.auto_close_at, t.accepted_at, t.version, p.email AS assignee_email, p.first_name AS assignee_first_name,
-    p.last_name AS assignee_last_name"""
+    r.user_id AS requester_user_id, r.was_changed AS requester_was_changed, t.assignee_id, t.created_at, t.updated_at,
+    t.responded_at, t.closed_at, t.auto_close_at, t.accepted_at, t.version, p.email AS assignee_email,
+    p.first_name AS assignee_first_name, p.last_name AS assignee_last_name"""
 JOINS = """JOIN requesters AS r ON r.org_id = $1 AND r.id = t.requester_id
     LEFT JOIN users AS p ON p.org_id = $1 AND p.id = t.assignee_id"""
 

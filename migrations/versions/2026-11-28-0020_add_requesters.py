@@ -64,6 +64,7 @@ def create_requesters() -> None:
         sa.Column("merged_into_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("was_changed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_requesters")),
     )
     distribute(op.get_bind(), "requesters")

@@ -219,6 +219,24 @@ async def test_a_client_with_a_copy_of_the_ticket_learns_that_the_requester_is_e
     assert (await admin.http.get(path, headers=copy)).status_code == 200
 
 
+async def test_a_client_with_a_copy_of_the_ticket_learns_of_a_change_of_the_requester(product: Product) -> None:
+    ticket = await product.desk.open()
+    admin = product.desk.admin
+    path, copy = f"/tickets/{ticket['id']}", {"If-None-Match": '"1"'} | admin.headers
+    assert (await admin.http.get(path, headers=copy)).status_code == 304
+    await product.change(ticket["requester"], name="Mia Chen")
+    read = await admin.http.get(path, headers=copy)
+    assert (read.status_code, read.json()["requester"]["name"]) == (200, "Mia Chen")
+
+
+async def test_details_that_are_null_are_not_known(product: Product) -> None:
+    known = {"name": "Mia", "locale": "de", "externalId": "c-1"}
+    made = await product.create(MIA, **known)
+    assert await product.create(MIA, **dict.fromkeys(known)) == made
+    ticket = await product.desk.open(requester={"email": MIA, **dict.fromkeys(known)})
+    assert ticket["requester"]["name"] == "Mia"
+
+
 async def test_an_erased_requester_is_gone_and_the_ticket_stays(product: Product) -> None:
     requester = await product.create(MIA, name="Mia Chen", externalId="c-1")
     ticket = await product.desk.open()

@@ -16,7 +16,7 @@ from app.accounts.roles.models import Role
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
 from app.accounts.users.models import Credential
-from app.core.database.base import Base
+from app.core.database.base import Base, TableKind, find_tables
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import make_link_token
 from tests.accounts.sign_up.test_public_sign_up import sign_in
@@ -54,6 +54,8 @@ async def tables_with_rows_of(desk: Desk, user_id: str) -> set[str]:
     async with desk.database.session(desk.id) as db:
         for table in Base.metadata.sorted_tables:
             for column in table.columns:
+                if table.name in find_tables(TableKind.LOCAL):  # ids only, for an hour
+                    continue
                 if column.name == "user_id" or (table.name, column.name) == ("users", "id"):
                     count = select(func.count()).select_from(table)
                     if await db.scalar(count.where(table.c.org_id == desk.id, column == UUID(user_id))):

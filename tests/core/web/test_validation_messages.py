@@ -55,7 +55,7 @@ def test_no_message_has_words_of_the_validator(model: type[BaseModel]) -> None:
 
     assert {name for name, _ in found} >= set(names), "every field refuses something"
     for name, message in found:
-        assert not VALIDATOR_LANGUAGE.search(message), (name, message)
+        assert not VALIDATOR_LANGUAGE.search(re.sub(r"\{(id|reference)\}", "", message)), (name, message)
         assert message != "This is not valid.", name
         assert message.endswith("."), (name, message)
 
