@@ -86,14 +86,17 @@ class Connections:
                 if self._refusal and self._is_refused():
                     raise _Unreachable(self._refusal)
                 self._is_opening = True
+            client = None
             try:
-                return await self._open(), True
+                client = await self._open()
             except _Unreachable:
                 if not self._lent:
                     raise
             finally:
                 self._is_opening = False
-                await self._notify()
+                await self._notify(opened=client)
+            if client:
+                return client, True
 
     def _is_decided(self) -> bool:
         """Return whether there is an idle connection, or one may be opened, or none can be had."""
@@ -125,9 +128,15 @@ class Connections:
         self._quitting.add(task)
         task.add_done_callback(self._quitting.discard)
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _notify(self, *, opened: SMTP | None = None) -> None:
+        """Wake the mails that wait. If this is cancelled, close the connection that was opened: nothing else has it."""
+        try:
+            async with self._changed:
+                self._changed.notify_all()
+        except BaseException:
+            if opened:
+                opened.close()
+            raise
 
     @asynccontextmanager
     async def _lend(self, client: SMTP) -> AsyncIterator[None]:

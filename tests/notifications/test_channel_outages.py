@@ -8,6 +8,9 @@ import socket
 import pytest
 
 from app.core.outbox.channels import Result
+from app.notifications.smtp import Server
+from app.notifications.smtp_connections import Connections
+from tests.databases import eventually
 from tests.notifications.scripted_smtp_server import (
     ENCODED_LOGIN,
     SENT,
@@ -132,6 +135,27 @@ async def test_a_cancelled_mail_ends_its_connection(smtp_server: ScriptedSmtpSer
 
     assert len(smtp_server.connections) == 2  # on the first, the reply to one mail would be read as another's
     assert smtp_server.recipients() == ["b@customer.example"]
+
+
+async def test_a_mail_cancelled_when_its_connection_has_just_opened_closes_it(smtp_server: ScriptedSmtpServer) -> None:
+    connections = Connections(Server.from_url(smtp_server.url()), timeout=5)
+
+    async def has_opened() -> bool:
+        return not connections._is_opening
+
+    async def is_closed() -> bool:
+        return smtp_server.connections[0].transport is None
+
+    taking = asyncio.create_task(connections._take(asyncio.get_running_loop().time() + 5))
+    await asyncio.sleep(0)
+    async with connections._changed:  # as if another mail were just looking for a connection
+        assert await eventually(has_opened)
+        assert not await is_closed()
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+
+    assert await eventually(is_closed, within=2)
 
 
 async def test_a_connection_with_malformed_replies_is_replaced(smtp_server: ScriptedSmtpServer) -> None:
