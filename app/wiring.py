@@ -72,6 +72,7 @@ from app.tickets.events import (
     TicketResponded,
     TicketUpdated,
 )
+from app.tickets.requester_locks import lock_requesters
 from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
 from app.tickets.user_changes.unassigning import (
@@ -113,11 +114,12 @@ TIME_SETTERS = Subscribers().on(TicketChangeEvent, set_ticket_times).on(TicketRe
 # Event -> what follows from it within a second. Runs in the worker.
 SUBSCRIBERS = (
     Subscribers()
-    .on(TicketCreated, index_tickets)
-    .on(TicketUpdated, index_tickets)
-    .on(TicketResponded, mail_reply_to_requester, index_replies)
-    .on(TicketAssigned, mail_new_assignee)
-    .on(TicketClosingSoon, remind_requester)
+    # First, for all events: the others lock requesters too.
+    .on(TicketCreated, lock_requesters, index_tickets)
+    .on(TicketUpdated, lock_requesters, index_tickets)
+    .on(TicketResponded, lock_requesters, mail_reply_to_requester, index_replies)
+    .on(TicketAssigned, lock_requesters, mail_new_assignee)
+    .on(TicketClosingSoon, lock_requesters, remind_requester)
     .on(LinkRequested, mail_link)
     .on(UserSignedUp, mail_sign_up_requests)
     .on(OrganisationDomainLost, mail_domain_loss)

@@ -16,6 +16,7 @@ from app.requesters.errors import RequesterHasAccount, RequesterNotFound
 from tests.organisation_client import Desk
 from tests.requesters.rows import read_requesters
 from tests.tickets.rows import assert_events_are_numbered_without_gaps
+from tests.tickets.search.searching import relay_events
 from tests.tickets.users import add_customer, verify
 
 TEXTS = {"title": "It broke", "description": "All of it."}
@@ -72,6 +73,10 @@ class Person:
         for into in living[1:2]:
             await self.call_for_each("POST", "/merge", {"into": str(into)}, {200, 404, 409})
 
+    async def relay(self) -> None:
+        """Write mails and search words, as the worker does."""
+        await relay_events(self.desk)
+
     async def call_for_each(self, method: str, operation: str, body: Any, statuses: set[int]) -> None:
         headers = {"X-Org-Secret": self.desk.secret}
         for one in await read_requesters(self.desk):
@@ -90,6 +95,7 @@ class Person:
 WAYS = (
     Person.open_first, Person.open_second, Person.open_named, Person.open_own, Person.change_address,
     Person.change_name, Person.erase_user, Person.erase_requester, Person.change_requester, Person.merge_requesters,
+    Person.relay,
 )  # fmt: skip
 # `verify` knows nothing of an erasure.
 PAIRS = [pair for pair in combinations(WAYS, 2) if pair != (Person.change_address, Person.erase_user)]
