@@ -115,3 +115,19 @@ async def test_two_operations_on_a_requester_at_the_same_time_both_succeed(desk:
         owned = [one.email for one in living if one.owns_email]
         assert len(owned) == len(set(owned))
     await assert_events_are_numbered_without_gaps(desk)
+
+
+async def test_the_worker_locks_requesters_in_the_order_in_which_requests_lock_them(desk: Desk) -> None:
+    """The new requester is indexed before the mails about both are written."""
+    known = UUID((await desk.open(requester={"email": "known@customer.example"}))["requester"]["id"])
+    await relay_events(desk)
+    new = UUID((await desk.open(requester={"email": "new@customer.example"}))["requester"]["id"])
+    await desk.open(requester={"email": "known@customer.example"})
+
+    async with desk.database.session(desk.id) as db:
+        await service.lock_requesters(db, desk.id, known)
+        relaying = asyncio.create_task(relay_events(desk))
+        await asyncio.sleep(0.3)
+        assert not relaying.done()
+        await service.lock_requesters(db, desk.id, new)
+    await relaying
