@@ -7,12 +7,11 @@ encoded word (RFC 2047, such as `=?utf-8?q?...?=`), and write its newlines unenc
 
 from __future__ import annotations
 
+import binascii
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.header import Header
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from app.notifications.mails import OutgoingMail
 
-# 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
-_BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
 _MAX_PLAIN_HEADER_LENGTH = 60  # characters; a longer text is encoded, so that it can be folded anywhere
 _MAX_MAILBOX_LENGTH = 60  # characters of name and address that fit in one line with the name of the header
 _NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -128,7 +125,7 @@ def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
         id=mail.id,
         sender=sender.address,
         recipient=recipient,
-        content=head + _encode_body(mail.text, mail.html),
+        content=head + _encode_body(mail),
         utf8=not head.isascii(),
     )
 
@@ -137,13 +134,26 @@ def _name_sender(sender: Mailbox, name: str | None) -> Mailbox:
     return replace(sender, name=to_one_line(name)) if name else sender
 
 
-def _encode_body(text: str, html: str | None) -> bytes:
-    """Encode the MIME headers and the content: plain text, with HTML as the preferred alternative (RFC 2046)."""
-    body = EmailMessage(policy=_BODY)
-    body.set_content(text)
-    if html is not None:
-        body.add_alternative(html, subtype="html")
-    return body.as_bytes()
+def _encode_body(mail: OutgoingMail) -> bytes:
+    """Encode the MIME headers and the content: plain text, with HTML as the preferred alternative (RFC 2046).
+
+    The standard library's generator takes a hundred times as long, more than everything else that a mail costs.
+    """
+    if mail.html is None:
+        return b"MIME-Version: 1.0\r\n" + _encode_part("plain", mail.text)
+    # No quoted-printable text contains "=_" (RFC 2045, 6.7).
+    boundary = f"=_{mail.id.hex}"
+    head = f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode()
+    line = f"--{boundary}".encode()
+    parts = (_encode_part("plain", mail.text), _encode_part("html", mail.html))
+    return head + b"".join(line + b"\r\n" + part + b"\r\n" for part in parts) + line + b"--\r\n"
+
+
+def _encode_part(subtype: str, text: str) -> bytes:
+    """Encode a text with its headers as quoted-printable, in lines of at most 76 characters."""
+    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+    unified = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n") + "\n"
+    return head.encode() + binascii.b2a_qp(unified.encode(), istext=True).replace(b"\n", b"\r\n")
 
 
 def _needs_encoding(text: str) -> bool:
