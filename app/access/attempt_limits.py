@@ -34,10 +34,12 @@ INVITATION_LIMIT_PER_EMAIL = "10/hour"
 # Per organisation: any organisation may invite strangers.
 INVITATION_LIMIT_PER_ORGANISATION = "1000/hour"
 # Per organisation, for proofs of domains, each of which may look up a TXT record. Those that mail links to a postmaster
-# have further limits: per organisation and domain, and per organisation.
+# have further limits: per organisation and domain, and per organisation, of domains and of all.
 DOMAIN_PROOF_LIMIT = "60/hour"
 DOMAIN_MAIL_LIMIT = "3/hour"
 DOMAIN_MAIL_LIMIT_PER_ORGANISATION = "10/day"
+MAILED_DOMAINS_LIMIT = "3/day"
+_ONCE_A_DAY = "1/day"  # remembers a domain that counts already
 # Per user: decoding the largest picture takes a second of CPU.
 PICTURE_UPLOAD_LIMIT = "20/hour"
 
@@ -201,6 +203,10 @@ class Attempts:
         await self._limiter.count_or_refuse(DOMAIN_PROOF_LIMIT, Limit.DOMAIN_PROOFS, str(org_id))
         if method == "EMAIL":
             await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT, "domain-mail", str(org_id), domain)
+            mailed = (_ONCE_A_DAY, "mailed-domain", str(org_id), domain)
+            if not await self._limiter.is_used_up(*mailed):
+                await self._limiter.count_or_refuse(MAILED_DOMAINS_LIMIT, "mailed-domains", str(org_id))
+                await self._limiter.count(*mailed)
             await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT_PER_ORGANISATION, "domain-mails", str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:

@@ -3,8 +3,8 @@
 It holds for organisations that have not proved their domain, if the operator sets `UNPROVED_MAIL_LIMIT`. It is checked
 when a worker claims the mails. A mail beyond it fails, and the notification log says why.
 
-Not counted are the users of the organisation who have verified their address, its first admins, and mails that prove
-the domain. Other users are counted: an organisation can enter any address as that of an admin.
+Not counted are the users of the organisation who have verified their address, its first user, and mails that prove the
+domain. Other users are counted: an organisation can enter any address as that of an admin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
@@ -30,7 +29,6 @@ from app.notifications.models import OutsideRecipient
 from app.organisations.models import Organisation
 
 PERIOD = timedelta(hours=24)
-FIRST_USERS = 5
 LOCK_KIND = 0x6D61696C  # tells this lock from other advisory locks
 
 
@@ -86,10 +84,9 @@ async def refuse_beyond_limit(
 
 
 async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str]) -> set[str]:
-    """Return the verified addresses of users among these, and the addresses of the first admins.
+    """Return the verified addresses of users among these, and the address of the first user, who can thus verify it.
 
-    The first users are the same at any time, so that an organisation cannot exchange them: users are never deleted,
-    unless they are invited. Whether they are admins can change.
+    The first user is always the same, so that an organisation cannot exchange them: only invited users are deleted.
     """
     verified = await db.scalars(
         select(User.email).where(
@@ -99,14 +96,10 @@ async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str
             User.status == AccountStatus.ACTIVE,
         )
     )
-    first_users = await db.execute(
-        select(User.email, User.role_kind)
-        .where(User.org_id == org_id, User.status != AccountStatus.INVITED)
-        .order_by(User.id)
-        .limit(FIRST_USERS)
+    first = await db.scalar(
+        select(User.email).where(User.org_id == org_id, User.status != AccountStatus.INVITED).order_by(User.id).limit(1)
     )
-    admins = {user.email for user in first_users if user.role_kind == RoleKind.ADMIN}
-    return {email for email in verified if email is not None} | admins
+    return {email for email in (*verified, first) if email is not None}
 
 
 async def _reserve(db: AsyncSession, org_id: UUID, addresses: set[str], limit: int, now: datetime) -> set[str]:

@@ -29,7 +29,8 @@ def shorten(text: str, limit: int) -> str:
     """Return at most the first `limit` characters of a text, with an ellipsis if that is not all.
 
     The cut is between two graphemes, so that it divides no emoji and takes no accent from its letter. It may divide a
-    word: some languages have no spaces, and some words are as long as a URL.
+    word: some languages have no spaces, and some words are as long as a URL. It divides a grapheme only if the first
+    one is longer than `limit`: a letter can have any number of accents.
     """
     if len(text) <= limit:
         return text
@@ -38,7 +39,7 @@ def shorten(text: str, limit: int) -> str:
         if grapheme.end() > limit:
             break
         end = grapheme.end()
-    return text[:end].rstrip() + ELLIPSIS
+    return text[: end or limit].rstrip() + ELLIPSIS
 
 
 def isolate(text: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from urllib.parse import unquote
 from uuid import UUID
 
 import idna
+import regex
 from publicsuffixlist import PublicSuffixList
 
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
@@ -17,6 +19,14 @@ PLACEHOLDER_DOMAIN = "displaced.invalid"
 # What mail programs make a link of, even without a scheme. IDNA takes all of these dots for one (RFC 3490, 3.1).
 _HOST = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:[.\u3002\uff0e\uff61][^\W_](?:[\w-]*[^\W_])?)+")
 _DOT = re.compile(r"[.\u3002\uff0e\uff61]")
+_IP_ADDRESS = re.compile(
+    r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\w)", re.ASCII
+)
+# Some mail programs take these schemes for the start of a link also without `//`.
+_SCHEME = re.compile(r"://|\b(?:https?|ftps?|mailto|javascript|vbscript):\S|\bdata:\w+/", re.IGNORECASE)
+_INVISIBLE = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]")
+# Top-level domains that nobody can register (RFC 2606, 6761, 6762, 7686), but which some mail programs make links of.
+_SPECIAL_TOP_LEVEL_DOMAINS = frozenset({"example", "internal", "invalid", "local", "localhost", "onion", "test"})
 
 
 def derive_reference_prefix(domain: str) -> str:
@@ -50,22 +60,23 @@ def refuse_url(name: str) -> str:
     Raises:
         ValueError: a mail program would make a link of it, or of a part.
     """
-    plain = unicodedata.normalize("NFKC", name)
-    if "://" in plain:
-        raise ValueError("A name may hold no URL: remove it.")
-    for found in _HOST.finditer(plain):
-        if _is_host(found[0]):
-            raise ValueError(
-                f"A name may hold no web address, and {found[0]} looks like one: put a space after the dot, or write "
-                "Growfin instead of growfin.com."
-            )
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
+    for text in (plain, unquote(plain)):
+        if _SCHEME.search(text):
+            raise ValueError("A name may hold no URL: remove it.")
+        for found in (*_HOST.finditer(text), *_IP_ADDRESS.finditer(text)):
+            if _is_host(found[0]):
+                raise ValueError(
+                    f"A name may hold no web address, and {found[0]} looks like one: put a space after the dot, or "
+                    "write Growfin instead of growfin.com."
+                )
     return name
 
 
 def _is_host(text: str) -> bool:
-    """Return whether the text ends in a top-level domain that exists. `Node.js` and `S.p.A` do not."""
+    """Return whether the text is an IP address, or ends in a top-level domain. `Node.js` and `S.p.A` do not."""
     first, *_, last = _DOT.split(text)
-    if first.casefold() == "www":
+    if first.casefold() == "www" or last.casefold() in _SPECIAL_TOP_LEVEL_DOMAINS or _IP_ADDRESS.fullmatch(text):
         return True
     try:
         top_level = idna.encode(last, uts46=True).decode("ascii")

@@ -215,6 +215,7 @@ def test_line_breaks_of_a_reply_are_kept() -> None:
         ("👨\u200d👩\u200d👧\u200d👦" * 300, "👨\u200d👩\u200d👧\u200d👦" * 71 + "…"),
         ("🇩🇪" * 400, "🇩🇪" * 250 + "…"),
         ("x" * 500, "x" * 500),
+        ("z" + "\u0316" * 1500, "z" + "\u0316" * 499 + "…"),
     ],
 )
 def test_a_long_description_is_shown_in_part(description: str, shown: str) -> None:

@@ -73,7 +73,8 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     """Prove that a domain belongs to the organisation. Only for admins.
 
     With `DNS`, the TXT record must exist: see `GET /org/domain`. With `EMAIL`, a link is mailed to
-    `postmaster@` and `admin@` of the domain. It works once, for a day, and leads to a page of this service.
+    `postmaster@` and `admin@` of the domain. It works once, for a day, and leads to a page of this service. An
+    organisation can have links mailed to three domains in 24 hours.
 
     A proved domain becomes the organisation's. If another organisation has it and has not proved it, that organisation
     gets a placeholder. References of tickets stay as they are. The limit of mails to outside addresses, if the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 from uuid import UUID
 
@@ -11,9 +12,18 @@ from app.accounts.roles.rules import ENGINEER
 from app.core.fields import Email, Name, OptionalName, refuse_control_characters
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
-FirstName = Annotated[Name, Field(description="The user's first name.", examples=["Ada"])]
+
+def _refuse_url(name: str) -> str:
+    if "://" in unicodedata.normalize("NFKC", name):
+        raise ValueError("A name may hold no URL: remove it.")
+    return name
+
+
+FirstName = Annotated[Name, AfterValidator(_refuse_url), Field(description="The user's first name.", examples=["Ada"])]
 LastName = Annotated[
-    OptionalName, Field(description="The user's last name; empty for a user with one name.", examples=["Lovelace"])
+    OptionalName,
+    AfterValidator(_refuse_url),
+    Field(description="The user's last name; empty for a user with one name.", examples=["Lovelace"]),
 ]
 EmailField = Annotated[
     Email,

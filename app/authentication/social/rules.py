@@ -87,11 +87,13 @@ def parse_names(claims: Mapping[str, Any], email: str) -> tuple[str, str]:
 
 
 def clean_name(value: object) -> str:
-    """Remove control characters, line breaks and repeated spaces from a name."""
+    """Remove control characters, line breaks and repeated spaces from a name; return nothing if it holds a URL."""
     if not isinstance(value, str):
         return ""
     spaced = "".join(" " if character.isspace() else character for character in value[: 10 * MAX_NAME_LENGTH])
     visible = "".join(character for character in spaced if unicodedata.category(character) not in _INVISIBLE)
+    if "://" in unicodedata.normalize("NFKC", visible):
+        return ""
     return " ".join(visible.split())[:MAX_NAME_LENGTH].strip()
 
 

@@ -50,8 +50,9 @@ def _seconds(*numbers: int) -> tuple[timedelta, ...]:
     return tuple(timedelta(seconds=number) for number in numbers)
 
 
-# Of a delivery that failed temporarily: seven attempts over some 17 hours.
-DELIVERY_BACKOFF = Backoff(_seconds(30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600), jitter=0.2)
+# Of a delivery that failed temporarily: eight attempts over some 17 hours. The first wait is short for a password reset
+# during a restart of the mail server.
+DELIVERY_BACKOFF = Backoff(_seconds(5, 30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600), jitter=0.2)
 # Of an event that a subscriber failed on: six attempts, then it is parked.
 RELAY_BACKOFF = Backoff(_seconds(5, 30, 2 * 60, 10 * 60, 3600))
 # Of a timer whose handler failed: it is tried until it succeeds.

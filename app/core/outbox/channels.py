@@ -41,8 +41,9 @@ class ChannelPolicy:
         name: stored with each delivery, so it must outlive the process.
         backoff: the waits between attempts; after the last attempt, a delivery has failed.
         max_in_flight: the number of messages that one worker may send at the same time. Messages that hang are replaced
-            by up to half as many more, and one more is for urgent messages.
-        max_in_flight_per_lane: the number of messages of one lane that one worker may send at the same time.
+            by up to four times as many more. Two more are for urgent messages and for lanes that work.
+        max_in_flight_per_lane: the number of messages of one lane that one worker may send at the same time,
+            once one of them has been sent. Before that, it is one.
         get_lane: returns the name of a destination's lane. A slow destination delays only its own lane.
     """
 

@@ -1,14 +1,16 @@
 """Decide which of a channel's claimed deliveries starts next. Knows no database and no network.
 
 Urgent deliveries start first. Otherwise organisations take turns, one delivery each. A delivery that takes longer than
-`HANG_AFTER` hangs, and these rules keep what hangs from delaying the rest:
+`HANG_AFTER` hangs, and these rules keep what hangs from delaying the rest, where N is `max_in_flight`:
 
+- A lane has one delivery in flight until one has been sent. It is then *proved* for a while: it has its full share.
 - A lane starts nothing while one of its deliveries hangs.
 - If that one fails, the lane is *failing* for a while: it has one delivery in flight at a time, and all failing lanes
-  together have half of `max_in_flight`.
-- An organisation starts nothing while several of its lanes hang.
-- Deliveries that hang are replaced: up to half of `max_in_flight` of them do not count.
-- Urgent deliveries have one more place if none of them is in flight, and so have the others.
+  together have N/2 that do not hang, and 2 N in all.
+- An organisation with N lanes that hang starts only deliveries of proved lanes, one each; with 2 N lanes, none.
+- Deliveries that hang are replaced: up to `MAX_REPLACED` N of them do not count.
+- Urgent deliveries have one more place if none of them is in flight. So have the others, and proved
+  lanes while any hangs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,7 +27,10 @@ from app.core.outbox.delivery_claims import Claim, Lane
 
 HANG_AFTER = 0.6  # seconds
 FAILING_PERIOD = 600.0  # seconds after the last failure
-MIN_HANGING_LANES = 2  # of an organisation, before it starts nothing more
+PROVED_PERIOD = 600.0  # seconds after the last success
+MAX_PROVED_LANES = 10_000  # that are remembered
+# A delivery that hangs costs little more than its connection. Thus many may, before they delay others.
+MAX_REPLACED = 4  # times `max_in_flight`
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Lanes:
         self._waiting: dict[bool, dict[UUID, deque[Claim]]] = {True: {}, False: {}}
         self._running: dict[UUID, _Running] = {}
         self._failing: dict[Lane, float] = {}  # until when
+        self._proved: dict[Lane, float] = {}  # until when; the earliest comes first
 
     def add(self, claims: Iterable[Claim]) -> None:
         """Add claimed deliveries. An organisation that has none waiting takes the last turn."""
@@ -72,8 +79,17 @@ class Lanes:
         hung = time.monotonic() - started_at > HANG_AFTER
         if outcome is not None and outcome.result is Result.TEMPORARY and hung:
             self._failing[claim.lane] = time.monotonic() + FAILING_PERIOD
-        else:
-            self._failing.pop(claim.lane, None)
+            self._proved.pop(claim.lane, None)
+            return
+        self._failing.pop(claim.lane, None)
+        if outcome is not None and outcome.result is Result.SENT:
+            self._note_success(claim.lane)
+
+    def _note_success(self, lane: Lane) -> None:
+        self._proved.pop(lane, None)
+        self._proved[lane] = time.monotonic() + PROVED_PERIOD
+        if len(self._proved) > MAX_PROVED_LANES:
+            del self._proved[next(iter(self._proved))]
 
     def take_waiting(self) -> list[Claim]:
         """Remove and return the deliveries that have not started."""
@@ -121,47 +137,70 @@ class Lanes:
     def _measure(self) -> _Load:
         now = time.monotonic()
         self._failing = {lane: until for lane, until in self._failing.items() if until > now}
+        while self._proved and next(iter(self._proved.values())) <= now:
+            del self._proved[next(iter(self._proved))]
         running = list(self._running.values())
         hanging = [one.claim for one in running if now - one.started_at > HANG_AFTER]
-        return _Load(self._policy, [one.claim for one in running], hanging, set(self._failing))
+        return _Load(self._policy, [one.claim for one in running], hanging, self._failing.keys(), self._proved.keys())
 
 
 class _Load:
     """What is in flight, and what may therefore start."""
 
     def __init__(
-        self, policy: ChannelPolicy, running: Sequence[Claim], hanging: Sequence[Claim], failing: set[Lane]
+        self,
+        policy: ChannelPolicy,
+        running: Sequence[Claim],
+        hanging: Sequence[Claim],
+        failing: AbstractSet[Lane],
+        proved: AbstractSet[Lane],
     ) -> None:
-        half = max(1, policy.max_in_flight // 2)
+        most = policy.max_in_flight
         self._policy = policy
         self._failing = failing
+        self._proved = proved
         self._running_of = Counter(claim.lane for claim in running)
         self._running_by_urgency = Counter(claim.lane.urgent for claim in running)
-        self._places = policy.max_in_flight - len(running) + min(len(hanging), half)
-        self._places_of_failing = half - sum(claim.lane in failing for claim in running)
+        self._has_place_of_proved = bool(hanging) and all(claim.lane not in proved for claim in running)
+        self._places = most - len(running) + min(len(hanging), MAX_REPLACED * most)
         self._hanging_lanes = {claim.lane for claim in hanging}
-        hanging_lanes_of = Counter(
+        self._hanging_lanes_of = Counter(
             (org_id, lane.urgent) for org_id, lane in {(claim.org_id, claim.lane) for claim in hanging}
         )
-        most = max(MIN_HANGING_LANES, half)
-        self._stuck_organisations = {one for one, lanes in hanging_lanes_of.items() if lanes >= most}
+        all_failing = sum(claim.lane in failing for claim in running)
+        hanging_failing = sum(claim.lane in failing for claim in hanging)
+        self._places_of_failing = min(max(1, most // 2) - all_failing + hanging_failing, 2 * most - all_failing)
 
     @property
-    def slow_lanes(self) -> set[Lane]:
+    def slow_lanes(self) -> AbstractSet[Lane]:
         return self._hanging_lanes | self._failing
 
-    def find_full_lanes(self) -> set[Lane]:
+    def find_full_lanes(self) -> AbstractSet[Lane]:
         if self._places_of_failing <= 0:
             return self.slow_lanes
         return self._hanging_lanes | {lane for lane in self._failing if self._running_of[lane]}
 
     def has_place(self, *, urgent: bool) -> bool:
-        return self._places + (not self._running_by_urgency[urgent]) > 0
+        """Return whether a delivery of some lane may have a place."""
+        return self._count_places(urgent=urgent, is_proved=bool(self._proved)) > 0
 
     def admits(self, claim: Claim) -> bool:
         lane = claim.lane
-        if lane in self._hanging_lanes or (claim.org_id, lane.urgent) in self._stuck_organisations:
+        if lane in self._hanging_lanes or self._count_places(urgent=lane.urgent, is_proved=lane in self._proved) <= 0:
             return False
-        if lane in self._failing:
-            return self._running_of[lane] == 0 and self._places_of_failing > 0
-        return self._running_of[lane] < self._policy.max_in_flight_per_lane
+        if lane in self._failing and self._places_of_failing <= 0:
+            return False
+        return self._running_of[lane] < self._find_share(claim)
+
+    def _count_places(self, *, urgent: bool, is_proved: bool) -> int:
+        further = (not self._running_by_urgency[urgent]) + (is_proved and self._has_place_of_proved)
+        return self._places + further
+
+    def _find_share(self, claim: Claim) -> int:
+        """Return how many deliveries of the claim's lane this organisation may have in flight."""
+        hanging, most = self._hanging_lanes_of[claim.org_id, claim.lane.urgent], self._policy.max_in_flight
+        if claim.lane not in self._proved:
+            return int(hanging < most)
+        if hanging < most:
+            return self._policy.max_in_flight_per_lane
+        return int(hanging < 2 * most)

@@ -157,6 +157,15 @@ async def test_a_proof_ends_the_other_links(desk: Desk, dns_server: DnsServer, s
     assert_problem(await confirm(desk, token), 422, "link_expired")
 
 
+async def test_mails_go_to_few_domains(desk: Desk) -> None:
+    first, *_others = domains = [unique_domain() for _ in range(4)]
+    answers = [await desk.admin.post(PATH, {"method": "EMAIL", "domain": domain}) for domain in domains]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].headers["ratelimit"].startswith('"mailed-domains";r=0;')
+    assert (await desk.admin.post(PATH, {"method": "EMAIL", "domain": first})).status_code == 200
+
+
 async def test_mails_to_a_domain_are_limited(desk: Desk) -> None:
     domain = unique_domain()
     answers = [await desk.admin.post(PATH, {"method": "EMAIL", "domain": domain}) for _ in range(4)]

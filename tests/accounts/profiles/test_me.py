@@ -91,6 +91,8 @@ async def test_values_that_are_already_set_change_nothing(desk: Desk, values: di
     [
         ({"firstName": ""}, "firstName"),
         ({"firstName": None}, "firstName"),
+        ({"firstName": "Win at https://evil.example"}, "firstName"),
+        ({"lastName": "hxxp\uff1a\uff0f\uff0fevil"}, "lastName"),
         ({"lastName": "a\0b"}, "lastName"),
         ({"lastName": "x" * 101}, "lastName"),
         ({"available": "yes"}, "available"),

@@ -27,6 +27,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
         ({"given_name": "Mia", "family_name": "Stone", "name": "Someone Else"}, ("Mia", "Stone")),
         ({"given_name": " Mia \n Ann ", "family_name": "Sto\u200bne"}, ("Mia Ann", "Stone")),
         ({"given_name": "Mia"}, ("Mia", "")),
+        ({"given_name": "Mia", "family_name": "https://evil.example"}, ("Mia", "")),
         ({"family_name": "Stone"}, ("Stone", "")),
         ({"name": "Mia Ann Stone"}, ("Mia", "Ann Stone")),
         ({"name": "\u0000\u202e"}, ("mia", "stone")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +22,13 @@ from app.notifications import mails
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL, MailDraft
 from app.notifications.models import Mail
-from tests.databases import ensure_counter
+from tests.databases import ensure_counter, eventually
 from tests.smtp_server import SmtpServer
 
 SECOND = timedelta(seconds=1)
+# Seconds for a mail that nothing delays, on a busy machine. What hangs would delay it by 30 s, and a backlog by at
+# least 7 s.
+SOON = 3.0
 
 
 def make_channels(smtp_server: SmtpServer, sender: str = "desk@growfin.test", **options: Any) -> Channels:
@@ -86,3 +90,18 @@ async def make_due(database: Database, org_id: UUID) -> None:
     """Make all waiting deliveries due."""
     async with database.session(org_id) as db:
         await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=real_now() - SECOND))
+
+
+async def has_received(smtp_server: SmtpServer, count: int) -> bool:
+    return len(smtp_server.received) >= count
+
+
+async def seconds_until_received(smtp_server: SmtpServer, *recipients: str) -> float:
+    """Wait until the last of these recipients has its mail."""
+    started = time.monotonic()
+
+    async def is_received() -> bool:
+        return set(recipients) <= set(smtp_server.recipients())
+
+    assert await eventually(is_received, within=10, every=0.005)
+    return time.monotonic() - started

@@ -60,11 +60,11 @@ async def test_a_temporary_refusal_is_retried_with_the_same_message_id(
 async def test_a_delivery_fails_after_the_documented_waits_and_attempts(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    smtp_server.replies["mia@customer.example"] = ["451 Not now"] * 7
+    smtp_server.replies["mia@customer.example"] = ["451 Not now"] * 8
     org_id = await queue_mails(pool, "mia@customer.example")
     waits = []
     with capture_logs() as logs:
-        for _ in range(6):
+        for _ in range(7):
             assert await deliver_due(pool, channels) == 1
             (wait,) = await read_waits(pool, org_id)
             waits.append(wait)
@@ -72,10 +72,10 @@ async def test_a_delivery_fails_after_the_documented_waits_and_attempts(
             await make_due(pool, org_id)
         assert await deliver_due(pool, channels) == 1
 
-    documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
+    documented = [timedelta(seconds=s) for s in (5, 30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
     assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
     row = await read_single_delivery(pool, org_id)
-    assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 7, None)
+    assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 8, None)
     assert "451" in (row.last_error or "")
     assert await read_waits(pool, org_id) == []
     assert [line["delivery_id"] for line in logs if line["event"] == "delivery_failed"] == [str(row.id)]
@@ -92,7 +92,7 @@ async def test_retries_of_many_deliveries_spread_out(
     waits = await read_waits(pool, org_id)
     assert waits[0] > EMAIL.backoff.waits[0] - 2 * SECOND
     assert waits[-1] <= EMAIL.backoff.waits[0] * 1.2
-    assert waits[-1] - waits[0] > 2 * SECOND
+    assert waits[-1] - waits[0] > SECOND / 2
 
 
 async def test_a_permanent_refusal_fails_one_delivery_at_once(
@@ -126,7 +126,7 @@ async def test_an_unreachable_mail_server_is_retried_later(pool: Database) -> No
     assert {(row.status, row.attempts) for row in (await read_deliveries(pool, org_id)).values()} == {
         (DeliveryStatus.QUEUED, 1)
     }
-    assert all(wait > 25 * SECOND for wait in await read_waits(pool, org_id))
+    assert all(wait > 3 * SECOND for wait in await read_waits(pool, org_id))
 
 
 async def test_a_delivery_for_an_unknown_channel_waits_without_delaying_others(
