@@ -23,11 +23,15 @@ FIND_OWN = f"""
     ORDER BY r.owns_email DESC, r.created_at, r.id LIMIT 1
 """  # noqa: S608 - constants
 
-# By the e-mail address ($2) and the product's id ($3): no row, one, or one for each. An alias leads to its requester.
+# By the e-mail address ($2) and the product's id ($3): no row, one, or one each. An alias leads to a requester `m`.
 MATCH = """
     SELECT r.email = $2 AND r.owns_email AS has_address, r.external_id = $3 IS TRUE AS has_external_id,
-           r.merged_into_id IS NOT NULL AS is_alias, t.id, t.email, t.name, t.locale, t.external_id, t.user_id
-    FROM requesters AS r JOIN requesters AS t ON t.org_id = $1 AND t.id = coalesce(r.merged_into_id, r.id)
+           m.id IS NOT NULL AS is_alias, coalesce(m.id, r.id) AS id, coalesce(m.email, r.email) AS email,
+           CASE WHEN m.id IS NULL THEN r.name ELSE m.name END AS name,
+           CASE WHEN m.id IS NULL THEN r.locale ELSE m.locale END AS locale,
+           CASE WHEN m.id IS NULL THEN r.external_id ELSE m.external_id END AS external_id,
+           CASE WHEN m.id IS NULL THEN r.user_id ELSE m.user_id END AS user_id
+    FROM requesters AS r LEFT JOIN requesters AS m ON m.org_id = $1 AND m.id = r.merged_into_id
     WHERE r.org_id = $1 AND ((r.email = $2 AND r.owns_email) OR r.external_id = $3)
 """
 # A requester ($2) and those that were merged into it.

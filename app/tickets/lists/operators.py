@@ -24,15 +24,14 @@ class Parameters(list[Any]):
         return f"${len(self)}"
 
 
-# The requester that a row leads to, and those that were merged into it.
+# The requester that a row leads to, and those that were merged into it. An array, and not a join, because a join may
+# read the requesters of the whole organisation.
+_LEADS_TO = "SELECT coalesce(merged_into_id, id) AS id FROM requesters WHERE org_id = $1 AND {0}"
 _MERGED_WITH = (
-    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
-    "ON r.org_id = $1 AND r.id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0} UNION "
-    "SELECT r.id FROM requesters AS f JOIN requesters AS r "
-    "ON r.org_id = $1 AND r.merged_into_id = coalesce(f.merged_into_id, f.id) WHERE f.org_id = $1 AND {0}"
+    f"{_LEADS_TO} UNION SELECT id FROM requesters WHERE org_id = $1 AND merged_into_id = ANY(ARRAY({_LEADS_TO}))"  # noqa: S608 - constants
 )
-_REQUESTERS_BY_ID = _MERGED_WITH.format("f.id = {0}")
-_REQUESTERS_BY_EMAIL = _MERGED_WITH.format("f.owns_email AND f.email = {0}")
+_REQUESTERS_BY_ID = _MERGED_WITH.format("id = {0}")
+_REQUESTERS_BY_EMAIL = _MERGED_WITH.format("owns_email AND email = {0}")
 _REQUESTERS_BY_ACCOUNT = "SELECT id FROM requesters WHERE org_id = $1 AND user_id = {}"
 # All requesters of an account have the account's address.
 _REQUESTERS_BY_EMAIL_OF_ACCOUNT = (
