@@ -119,6 +119,13 @@ class HasAssignee(TicketOperator):
         return _join_with_or(conditions)
 
 
+def _any_of(values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
+    # For an array PostgreSQL would plan each statement anew, because it does not know that there is one value.
+    if len(values) == 1:
+        return f"{parameters.add(values[0])}::{sql_type}"
+    return f"ANY({parameters.add(list(values))}::{sql_type}[])"
+
+
 class HasRequester(TicketOperator):
     """The requester has any of these e-mail addresses or ids, or an account with any of these ids."""
 
@@ -134,9 +141,9 @@ class HasRequester(TicketOperator):
         emails = [value for value in values if isinstance(value, str)]
         statements = []
         if ids:
-            any_id = f"ANY({parameters.add(ids)}::uuid[])"
+            any_id = _any_of(ids, parameters, "uuid")
             statements += [_REQUESTERS_BY_ID.format(any_id), _REQUESTERS_BY_ACCOUNT.format(any_id)]
         if emails:
-            any_email = f"ANY({parameters.add(emails)}::text[])"
+            any_email = _any_of(emails, parameters, "text")
             statements += [_REQUESTERS_BY_EMAIL.format(any_email), _REQUESTERS_BY_EMAIL_OF_ACCOUNT.format(any_email)]
         return " UNION ".join(statements)
