@@ -106,7 +106,7 @@ async def page(request: Request) -> Response:
             requesters = await find_requesters(connection, org_id, query_terms(parameters["q"]), None)
             rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix, requesters))
         else:
-            rows = await connection.fetch(_LIST, org_id, [parameters["requester"]], parameters["status"])
+            rows = await connection.fetch(_LIST, org_id, parameters["requester"], parameters["status"])
         await connection.execute("COMMIT")
     cursor = rows[_PAGE - 1]["created_at"].isoformat() if len(rows) > _PAGE else None
     return _json({"items": [_ticket(row, prefix) for row in rows[:_PAGE]], "nextCursor": cursor})
