@@ -1,4 +1,4 @@
-"""Serve the metrics on a port of their own, so that the port of the API does not show them."""
+"""Serve the metrics on a separate port, which need not be reachable by clients of the API."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from publicsuffixlist import PublicSuffixList
 
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
 MAX_PREFIX_LENGTH = 10
-# The domains of organisations that lost theirs. Nobody can own a domain that ends in `.invalid` (RFC 2606).
+# The suffix of the placeholders for lost domains. A domain under `.invalid` cannot be registered (RFC 2606).
 PLACEHOLDER_DOMAIN = "displaced.invalid"
 # What mail programs make a link of, even without a scheme. IDNA takes all of these dots for one (RFC 3490, 3.1).
 _HOST = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:[.\u3002\uff0e\uff61][^\W_](?:[\w-]*[^\W_])?)+")
@@ -25,7 +25,7 @@ _IP_ADDRESS = re.compile(
 # Some mail programs take these schemes for the start of a link also without `//`.
 _SCHEME = re.compile(r"://|\b(?:https?|ftps?|mailto|javascript|vbscript):\S|\bdata:\w+/", re.IGNORECASE)
 _INVISIBLE = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]")
-# Top-level domains that nobody can register (RFC 2606, 6761, 6762, 7686), but which some mail programs make links of.
+# Top-level domains without registration (RFC 2606, 6761, 6762, 7686). Some mail programs make links of them.
 _SPECIAL_TOP_LEVEL_DOMAINS = frozenset({"example", "internal", "invalid", "local", "localhost", "onion", "test"})
 
 
@@ -44,11 +44,10 @@ def refuse_public_suffix(domain: str) -> str:
     """Return the domain unchanged.
 
     Raises:
-        ValueError: nobody can own it. It has a single label, or others register their domains below it, or it is
-            reserved.
+        ValueError: it has a single label, is a public suffix such as co.uk, or is reserved for placeholders.
     """
     if "." not in domain or _public_suffixes().is_public(domain):
-        raise ValueError("Nobody can own this domain: use one that is registered, such as growfin.com.")
+        raise ValueError("This domain cannot be registered: use one that is, such as growfin.com.")
     if domain == PLACEHOLDER_DOMAIN or domain.endswith(f".{PLACEHOLDER_DOMAIN}"):
         raise ValueError("This domain is reserved.")
     return domain

@@ -6,7 +6,9 @@ merged into. So a merge costs the same whatever the number of tickets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from pydantic import MISSING
@@ -52,8 +54,7 @@ async def change(db: AsyncSession, caller: Caller, requester_id: UUID, changes: 
         return requester
     if "email" in changed_values and requester.user_id is not None:
         raise RequesterHasAccount("The address is that of the requester's account: the user changes it.")
-    if "email" in changed_values:
-        await _give_up_alias(db, requester, changed_values["email"])
+    await _release_from_aliases(db, requester, changed_values)
     for name, value in changed_values.items():
         setattr(requester, name, value)
     with raise_on_violation(RequesterExists):
@@ -109,19 +110,19 @@ async def merge(db: AsyncSession, caller: Caller, requester_id: UUID, into: UUID
     return target
 
 
-async def _give_up_alias(db: AsyncSession, requester: Requester, email: str) -> None:
-    """Let a requester have the address that leads to it because of a merge."""
-    await db.execute(
+async def _release_from_aliases(db: AsyncSession, requester: Requester, changed_values: Mapping[str, Any]) -> None:
+    """Let a requester have an address or a product's id that leads to it because of a merge."""
+    aliases = (
         update(Requester)
-        .where(
-            Requester.org_id == requester.org_id,
-            Requester.merged_into_id == requester.id,
-            Requester.email == email,
-            Requester.owns_email,
-        )
-        .values(owns_email=False)
+        .where(Requester.org_id == requester.org_id, Requester.merged_into_id == requester.id)
         .execution_options(synchronize_session=False)
     )
+    if "email" in changed_values:
+        has_email = (Requester.email == changed_values["email"], Requester.owns_email)
+        await db.execute(aliases.where(*has_email).values(owns_email=False))
+    if changed_values.get("external_id") is not None:
+        has_external_id = Requester.external_id == changed_values["external_id"]
+        await db.execute(aliases.where(has_external_id).values(external_id=None))
 
 
 async def _has_proved_address(db: AsyncSession, requester: Requester) -> bool:

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from sqlalchemy import ColumnElement, SelectBase, func, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.accounts.users.models import User
-from app.core.database.filters import ConditionOperator, Filters, HasWords
+from app.core.database.filters import MAX_WORDS, ConditionOperator, Filters, HasWords, limit_words
 from app.core.fields import Name, OptionalParameter, RequesterEmail
 from app.requesters.fields import ExternalId
 from app.requesters.models import Requester, RequesterWord
 from app.requesters.rules import normalise_words
 
-MAX_WORDS = 8
 MAX_VALUES = 20
 
 
@@ -53,12 +52,6 @@ class HasEmail(IsFoundBy):
         return union(super()._find(org_id, values), of_accounts)
 
 
-def _limit_words(text: str) -> str:
-    if len(normalise_words(text)) > MAX_WORDS:
-        raise ValueError(f"This may have at most {MAX_WORDS} words.")
-    return text
-
-
 class RequesterFilters(Filters):
     """Select requesters. A repeated filter matches any of its values."""
 
@@ -73,7 +66,7 @@ class RequesterFilters(Filters):
         Field(max_length=MAX_VALUES, description="Your product's own ids."),
     ] = []
     q: Annotated[
-        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        OptionalParameter[Annotated[Name, limit_words(normalise_words)]],
         HasWords(Requester.id, RequesterWord.word, RequesterWord.requester_id, normalise_words),
         Field(
             description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "

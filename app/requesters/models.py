@@ -18,7 +18,7 @@ class Requester(Base):
     rows of an account carry the account's address. `owns_email` is whether the row is found by its address, which is
     true of one row for each address. It is false of the requester of an account that has not proved its address, and
     of further rows of an account that took the address of another requester. `external_id` is the product's own id of
-    the person. An erased row keeps its id, and has an address that nobody has.
+    the person. An erased row keeps its id, and its address is a placeholder.
     `was_changed` is whether what tickets show of it has changed since its first ticket: their versions do not count it.
 
     A row with `merged_into_id` was merged into that requester, and shows its details. Or it is an alias: it leads from

@@ -379,6 +379,14 @@ async def test_a_requester_can_have_the_address_of_the_one_that_was_merged_into_
     assert (await product.create(WORK))["id"] != into["id"]
 
 
+async def test_a_requester_can_have_the_product_id_of_the_one_that_was_merged_into_it(product: Product) -> None:
+    merged, into = await product.create(MIA, externalId="c-1"), await product.create(WORK, externalId="c-2")
+    await product.merge(merged, into)
+    assert (await product.change(into, externalId="c-1")).json()["externalId"] == "c-1"
+    assert (await product.create(WORK, externalId="c-1"))["id"] == into["id"]
+    assert await product.list(externalId="c-2") == []
+
+
 async def test_opposite_merges_at_once_leave_one_requester(product: Product) -> None:
     one, two = await product.create(MIA), await product.create(LEO)
     answers = await asyncio.gather(product.merge(one, two), product.merge(two, one), return_exceptions=True)

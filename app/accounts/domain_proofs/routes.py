@@ -128,7 +128,7 @@ def _check_own_domain(caller: UserCaller) -> str:
     """Return the organisation's domain.
 
     Raises:
-        BadInput: nobody can own it. It is a placeholder, or older than the rule.
+        BadInput: it is a placeholder, or a public suffix from the time before these were refused.
     """
     try:
         return refuse_public_suffix(caller.tenant.domain)

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from sqlalchemy import ColumnElement
 
 from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User, UserWord
 from app.accounts.users.rules import UserStatus, query_terms
-from app.core.database.filters import ColumnIsIn, ConditionOperator, Filters, HasWords
+from app.core.database.filters import MAX_WORDS, ColumnIsIn, ConditionOperator, Filters, HasWords, limit_words
 from app.core.fields import Name, OptionalParameter
-
-MAX_WORDS = 8
 
 
 class ReceivesNewTickets(ConditionOperator):
@@ -28,12 +26,6 @@ class ReceivesNewTickets(ConditionOperator):
         """Compare the state of the user."""
         (receives_new_tickets,) = values
         return User.receives_new_tickets == receives_new_tickets
-
-
-def _limit_words(text: str) -> str:
-    if len(query_terms(text)) > MAX_WORDS:
-        raise ValueError(f"This may have at most {MAX_WORDS} words.")
-    return text
 
 
 class UserFilters(Filters):
@@ -53,7 +45,7 @@ class UserFilters(Filters):
         ),
     ] = []
     q: Annotated[
-        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        OptionalParameter[Annotated[Name, limit_words(query_terms)]],
         HasWords(User.id, UserWord.word, UserWord.user_id, query_terms),
         Field(
             description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "

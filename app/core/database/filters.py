@@ -12,11 +12,14 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
+from pydantic import AfterValidator
 from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.fields import RequestModel
 from app.core.words import prefix_upper_bound
+
+MAX_WORDS = 8  # of the text of a filter
 
 
 class Operator:
@@ -105,6 +108,17 @@ class HasWords(ConditionOperator):
         return select(self._owner_id).where(
             words_org_id == org_id, self._word >= term, self._word < prefix_upper_bound(term)
         )
+
+
+def limit_words(split: Callable[[str], Sequence[str]]) -> AfterValidator:
+    """Validate that a text, as `HasWords` splits it, has at most `MAX_WORDS` words."""
+
+    def check(text: str) -> str:
+        if len(split(text)) > MAX_WORDS:
+            raise ValueError(f"This may have at most {MAX_WORDS} words.")
+        return text
+
+    return AfterValidator(check)
 
 
 def make_conditions(org_id: UUID, filters: Filters) -> list[ColumnElement[bool]]:

@@ -33,7 +33,7 @@ LEASE_DURATION = timedelta(seconds=60)
 
 
 class Lane(NamedTuple):
-    """The deliveries of a channel to one destination. Urgent ones have a lane of their own."""
+    """The deliveries of a channel to one destination. Urgent deliveries have another lane than the rest."""
 
     channel: str
     name: str

@@ -19,7 +19,7 @@ from app.core.errors import TesseraError
 from app.core.web.endpoint_signatures import Endpoint
 from app.core.web.limit_states import collecting_limits, make_limit_headers
 
-RESPONSE_HEADERS = "response_headers"  # in the request's state: headers of its response, whoever makes it
+RESPONSE_HEADERS = "response_headers"  # in the request's state: headers to add to its response
 _DECLARATION = "__announce_limits__"
 
 

@@ -62,11 +62,15 @@ class TicketOperator(Operator, ABC):
         """Return a condition that holds if any of `values` matches. `values` is not empty."""
 
 
-def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
-    # Only an equality, and not `= ANY` of one value, reads the index in the order of the list.
+def _any_of(values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
+    # With an array of one value, PostgreSQL neither reads an index in the order of the list nor keeps a generic plan.
     if len(values) == 1:
-        return f"t.{column} = {parameters.add(values[0])}"
-    return f"t.{column} = ANY({parameters.add(list(values))}::{sql_type}[])"
+        return f"{parameters.add(values[0])}::{sql_type}"
+    return f"ANY({parameters.add(list(values))}::{sql_type}[])"
+
+
+def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
+    return f"t.{column} = {_any_of(values, parameters, sql_type)}"
 
 
 def _join_with_or(conditions: Sequence[str]) -> str:
@@ -117,13 +121,6 @@ class HasAssignee(TicketOperator):
         if NONE in values:
             conditions.append("t.assignee_id IS NULL")
         return _join_with_or(conditions)
-
-
-def _any_of(values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
-    # For an array PostgreSQL would plan each statement anew, because it does not know that there is one value.
-    if len(values) == 1:
-        return f"{parameters.add(values[0])}::{sql_type}"
-    return f"ANY({parameters.add(list(values))}::{sql_type}[])"
 
 
 class HasRequester(TicketOperator):
