@@ -51,17 +51,20 @@ def configure_logging(*, as_json: bool, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: Any
+    logger_factory: Any
     if as_json:
         shared.append(structlog.processors.format_exc_info)
         renderer = _render_json
+        processors, logger_factory = [*shared, _render_json_bytes], structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         )
+        processors, logger_factory = [*shared, renderer], structlog.WriteLoggerFactory(sys.stderr)
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=logger_factory,
         cache_logger_on_first_use=True,
     )
     _include_libraries(shared, renderer, level)
@@ -84,8 +87,12 @@ def _include_libraries(shared: list[Any], renderer: Any, level: str) -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
-def _render_json(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+def _render_json(logger: object, name: str, event: MutableMapping[str, Any]) -> str:
+    return _render_json_bytes(logger, name, event).decode()
+
+
+def _render_json_bytes(_logger: object, _name: str, event: MutableMapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(event, default=str).decode()
+        return orjson.dumps(event, default=str)
     except TypeError:  # such as a lone surrogate; logging must never fail a request
-        return json.dumps(event, default=str)
+        return json.dumps(event, default=str).encode()
