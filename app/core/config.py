@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-import math
 import secrets
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -27,11 +25,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core.key_strength import find_secret_key_weakness
+
 DNS_PORT = 53
-MIN_SECRET_KEY_BYTES = 32
-MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
-# Substrings of sample keys, which are public. Anyone who knows such a key can sign tokens with it.
-SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
 class InvalidSettings(Exception):
@@ -298,18 +294,6 @@ def is_safe_url(url: str) -> bool:
         except ValueError:
             return False
     return parts.scheme == "https" and bool(host)
-
-
-def find_secret_key_weakness(key: str) -> str | None:
-    """Return why the key is too weak to sign tokens, such as `needs at least 32 bytes`; `None` if it is strong."""
-    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
-        return f"needs at least {MIN_SECRET_KEY_BYTES} bytes"
-    if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):
-        return "is a sample key: generate one with `openssl rand -base64 48`"
-    counts = Counter(key)
-    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < MIN_SECRET_KEY_ENTROPY:
-        return "is too repetitive: generate one with `openssl rand -base64 48`"
-    return None
 
 
 def load_settings() -> Settings:
