@@ -48,7 +48,7 @@ def find_secret_key_weakness(key: str) -> str | None:
     if _SAMPLE.match(key):
         return "is a sample key: generate one with `openssl rand -base64 48`"
     if estimate_bits(key) < MIN_KEY_BITS:
-        return "is too easy to guess (words, sequences or repetitions): generate one with `openssl rand -base64 48`"
+        return "is too easy to guess: generate one with `openssl rand -base64 48`"
     return None
 
 

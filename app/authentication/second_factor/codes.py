@@ -152,9 +152,5 @@ async def delete_recovery_codes(db: AsyncSession, user: User) -> None:
 
 
 def _hash_recovery_code(secret_key: str, code: str) -> bytes:
-    """Return the stored hash of a recovery code. Case, dashes and spaces do not matter.
-
-    The hash is keyed, because the code has too few bits for a plain hash.
-    """
-    characters = "".join(character for character in code.upper() if character.isalnum())
-    return compute_keyed_hash(secret_key, "recovery code", characters.encode())
+    """Return the stored hash of a recovery code. It is keyed, because the code has too few bits for a plain hash."""
+    return compute_keyed_hash(secret_key, "recovery code", rules.normalise_recovery_code(code).encode())
