@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     sign_in_failure_limit: str = "10/5 minutes"
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
+    mail_limit: str = "50/15 minutes"  # mails that clients of one network cause to one e-mail address
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -177,7 +178,12 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit", "second_factor_limit"
+        "sign_up_limit",
+        "sign_in_limit",
+        "sign_in_failure_limit",
+        "account_failure_limit",
+        "second_factor_limit",
+        "mail_limit",
     )
     @classmethod
     def _check_rate(cls, value: str) -> str:
