@@ -84,7 +84,8 @@ _DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # What text that was pasted from other programs has between lines.
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85]")
 _ANY_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
-_BYTE_ORDER_MARK = "\ufeff"
+# Dropped with the spaces around it: what is stored must stay as it is when a client sends it back.
+_LEADING_BYTE_ORDER_MARKS = re.compile("[\\s\ufeff]*\ufeff")
 
 
 def describe_forbidden_character(found: re.Match[str], name: str = "control character") -> str:
@@ -108,6 +109,11 @@ def refuse_control_characters(value: str) -> str:
     return value
 
 
+def _drop_byte_order_marks(value: str) -> str:
+    found = _LEADING_BYTE_ORDER_MARKS.match(value)
+    return value[found.end() :] if found else value
+
+
 def _clean_text(value: object) -> object:
     """Unify the line breaks of a text, and drop a leading byte order mark.
 
@@ -117,7 +123,7 @@ def _clean_text(value: object) -> object:
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
-    return _LINE_BREAK.sub("\n", value.removeprefix(_BYTE_ORDER_MARK))
+    return _LINE_BREAK.sub("\n", _drop_byte_order_marks(value))
 
 
 def clean_line(value: object) -> object:
@@ -131,7 +137,7 @@ def clean_line(value: object) -> object:
         return value
     _refuse(_CONTROL, value, "control character")
     _refuse(_DIRECTION_OVERRIDE, value, "direction override")
-    return _ANY_LINE_BREAK.sub(" ", value.removeprefix(_BYTE_ORDER_MARK))
+    return _ANY_LINE_BREAK.sub(" ", _drop_byte_order_marks(value))
 
 
 MAX_EXACT_NUMBER = 2**63  # larger integers in JSON arrive as floats
@@ -146,8 +152,13 @@ def _restore_large_integer(value: object) -> object:
 OF_ANY_SIZE = BeforeValidator(_restore_large_integer)
 
 
+def is_visible(text: str) -> bool:
+    """Return whether a text has a character that can be seen, other than combining marks."""
+    return not all(unicodedata.category(character)[0] in "CZM" for character in text)
+
+
 def _require_visible(value: str) -> str:
-    if all(unicodedata.category(character)[0] in "CZM" for character in value):
+    if not is_visible(value):
         raise ValueError("This contains no visible character.")
     return value
 
