@@ -55,5 +55,5 @@ def test_names_of_one_script_are_accepted(name: str) -> None:
     ],
 )
 def test_names_that_could_be_mistaken_for_others_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="mistaken|not allowed"):
+    with pytest.raises(ValueError, match=r"mistaken|not allowed"):
         refuse_lookalike(name)

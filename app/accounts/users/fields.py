@@ -28,7 +28,11 @@ LastName = Annotated[
 ]
 EmailField = Annotated[
     Email,
-    Field(description="An e-mail address in any case; stored in lower case.", examples=["ada@growfin.com"]),
+    Field(
+        description="An e-mail address in any case; stored in lower case, with full-width characters as usual ones. "
+        "One whose letters look like others, such as a dotless i, is refused.",
+        examples=["ada@growfin.com"],
+    ),
 ]
 # To sign in, and to find accounts.
 KnownEmailField = Annotated[
@@ -41,7 +45,11 @@ NewPassword = Annotated[
     str,
     StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
     BeforeValidator(prepare_new_password),
-    Field(description="The new password. Common passwords are refused.", examples=[EXAMPLE_PASSWORD]),
+    Field(
+        description="The new password. Common passwords are refused. Spaces of all kinds are the same, and so are "
+        "composed and decomposed characters (RFC 8265).",
+        examples=[EXAMPLE_PASSWORD],
+    ),
 ]
 CurrentPassword = Annotated[
     str,
