@@ -24,7 +24,7 @@ from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
 from tests.statement_recorder import start_recording, take_violations
 
-SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
+SECRET_KEY = "tests-only-VrZ3kq8WmT1xuYbE6hNsLoJ0cDf7gPa"
 
 _server = ExitStack()
 

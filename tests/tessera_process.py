@@ -26,7 +26,7 @@ from app.core.embedded import start
 from tests.postgres import create_folder
 
 TESSERA = str(Path(sys.executable).with_name("tessera"))
-SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
+SECRET_KEY = "tests-only-VrZ3kq8WmT1xuYbE6hNsLoJ0cDf7gPa"
 PASSWORD = "cobalt-heron-47-lamp"
 READY = "Tessera is ready"
 WORKING = "The worker is running"

@@ -1,8 +1,27 @@
 """Limits on attempts: they slow guessing down without locking users out, and bound mails and uploads.
 
-Attempts count per network, and failures per account and network. If an account has too many failures in total, networks
-from which it has not been used before get fewer attempts. Second-factor codes count per user, from any network: only a
-caller who knows the password can try one.
+A limit must not be a weapon: no count of what strangers do may refuse what a user needs. So each count includes who
+acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an IPv6 address.
+
+| limit | counted per | who can use it up | whom that hurts, and their way |
+|---|---|---|---|
+| sign-ups of organisations and users, sign-ins, links, social steps | network | clients of the network | the network |
+| sign-ups with a secret key | also organisation | who has its secret key | the organisation |
+| wrong passwords | account and network | clients of the network | the network |
+| wrong passwords in total | account | anyone | unknown networks: 3 attempts in 5 minutes |
+| wrong passwords of signed-in users | user and network | who has a token | the network |
+| wrong codes at sign-in | user | who has the password | the user, except from networks where a code was right |
+| wrong codes of signed-in users | user and session | who has its token | the session; the user can sign in anew |
+| sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
+| changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
+| mails to an e-mail, of all organisations | e-mail and network | clients of the network | the network: no mail |
+| mails of links that anyone can request | account | anyone | nobody: the user has the mails already |
+| invitations | organisation, also with the e-mail | who may invite | the organisation |
+| proofs of domains | organisation, also with the domain | admins | the organisation |
+| pictures | user | the user | the user |
+
+Outside addresses that an organisation may mail to are counted in `notifications/recipient_limit.py`: strangers who sign
+up can use half of them.
 
 An attacker can sign up an organisation, and in it an account with the e-mail address of a user of another organisation.
 Signing in to that account must not give the attacker further guesses at the user's account. Therefore a success refunds
@@ -26,9 +45,12 @@ from app.core.web.limiter import Limiter, get_network
 
 # Per network from which an account with too many failures has not been used before.
 UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
-# Per account (or e-mail address) and kind of mail, for mails that anyone can request. If strangers use up the limit,
-# the user has the mails already, and their links are valid for longer than the period of the limit.
+# Per account and kind of mail, for mails that anyone can request. If strangers use up the limit, the user has the mails
+# already, and their links are valid for longer than the period of the limit. Also for mails to addresses that are not
+# proved, per organisation or user, and address.
 MAIL_LIMIT = "5/15 minutes"
+# Per user, for mails to new addresses.
+EMAIL_CHANGE_LIMIT = "20/hour"
 # Per organisation and e-mail address: cancelling an invitation and making another does not reset the count.
 INVITATION_LIMIT_PER_EMAIL = "10/hour"
 # Per organisation: any organisation may invite strangers.
@@ -82,7 +104,7 @@ class Attempts:
     Args:
         limiter: holds the counts.
         settings: `sign_up_limit`, `sign_in_limit`, `sign_in_failure_limit`, `account_failure_limit`,
-            `second_factor_limit`.
+            `second_factor_limit`, and `mail_limit`: mails that clients of a network cause to one e-mail address.
     """
 
     def __init__(self, limiter: Limiter, settings: Settings) -> None:
@@ -104,6 +126,8 @@ class Attempts:
             Limit.DOMAIN_PROOFS: DOMAIN_PROOF_LIMIT,
         }
         match limit:
+            case Limit.SECOND_FACTOR if isinstance(caller, UserCaller):
+                counted_for = _code_key(caller.user.id, caller.user.session_id)
             case Limit.SECOND_FACTOR | Limit.PICTURE:
                 counted_for = str(caller.user.id) if isinstance(caller, UserCaller) else "unknown"
             case Limit.INVITATIONS | Limit.DOMAIN_PROOFS:
@@ -157,16 +181,27 @@ class Attempts:
         return self._counting_password(str(user_id), get_network(address), failure)
 
     @asynccontextmanager
-    async def counting_code(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
+    async def counting_code(
+        self, user_id: UUID, *, failure: Failure, session_id: UUID | None = None, address: str | None = None
+    ) -> AsyncIterator[None]:
         """Count an attempt at a code of the second factor before the block, and refund it unless it raises `failure`.
+
+        Args:
+            session_id: the session of a signed-in user; `None` at sign-in.
+            address: the client's address at sign-in. A network where a code was right has a count of its own.
 
         Raises:
             TooMany
         """
-        counted = (self._settings.second_factor_limit, Limit.SECOND_FACTOR, str(user_id))
+        network, key = get_network(address), _code_key(user_id, session_id)
+        if session_id is None and await self._limiter.is_known_network("code", str(user_id), network):
+            key = f"{key} {network}"
+        counted = (self._settings.second_factor_limit, Limit.SECOND_FACTOR, key)
         await self._limiter.count_or_refuse(*counted)
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
             yield
+        if session_id is None:
+            await self._limiter.remember_network("code", str(user_id), network)
 
     async def count_link_call(self, address: str | None) -> None:
         """Count a public call that requests or uses a mailed link.
@@ -184,17 +219,18 @@ class Attempts:
         """
         await self._limiter.count_or_refuse(self._settings.sign_in_limit, Limit.SOCIAL, get_network(address))
 
-    async def count_invitation(self, org_id: UUID, email: str) -> None:
+    async def count_invitation(self, org_id: UUID, email: str, address: str | None) -> None:
         """Count an invitation that an organisation sends to an e-mail address.
 
         Raises:
             TooMany
         """
+        await self._limiter.count_or_refuse(self._settings.mail_limit, *_network_mails(email, address))
         key = ("invitation", str(org_id), _account_key(email, None))
         await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_EMAIL, *key)
         await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_ORGANISATION, Limit.INVITATIONS, str(org_id))
 
-    async def count_domain_proof(self, method: str, org_id: UUID, domain: str) -> None:
+    async def count_domain_proof(self, method: str, org_id: UUID, domain: str, address: str | None) -> None:
         """Count an attempt of an organisation to prove a domain, by this method.
 
         Raises:
@@ -202,6 +238,7 @@ class Attempts:
         """
         await self._limiter.count_or_refuse(DOMAIN_PROOF_LIMIT, Limit.DOMAIN_PROOFS, str(org_id))
         if method == "EMAIL":
+            await self._limiter.count_or_refuse(self._settings.mail_limit, *_network_mails(domain, address))
             await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT, "domain-mail", str(org_id), domain)
             mailed = (_ONCE_A_DAY, "mailed-domain", str(org_id), domain)
             if not await self._limiter.is_used_up(*mailed):
@@ -209,13 +246,49 @@ class Attempts:
                 await self._limiter.count(*mailed)
             await self._limiter.count_or_refuse(DOMAIN_MAIL_LIMIT_PER_ORGANISATION, "domain-mails", str(org_id))
 
-    async def count_mail(self, kind: str, email: str) -> None:
-        """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.
+    async def count_sign_up_mail(self, org_id: UUID, email: str, address: str | None) -> bool:
+        """Count a sign-up with an e-mail address, whether or not an account has it; return whether to send its mail.
+
+        Raises:
+            TooMany: the clients of this network have used the address in this organisation too often.
+        """
+        await self._limiter.count_or_refuse(
+            MAIL_LIMIT, "mail", "sign-up", str(org_id), _account_key(email, None), get_network(address)
+        )
+        return await self.count_mail(email, address)
+
+    @asynccontextmanager
+    async def counting_email_change(self, user_id: UUID, email: str, *, failure: Failure) -> AsyncIterator[None]:
+        """Count a mail to a new address before the block. If it raises `failure`, no mail was sent: refund it.
 
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, _account_key(email, None))
+        counted = [
+            (EMAIL_CHANGE_LIMIT, "mail", "changes", str(user_id)),
+            (MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
+        ]
+        for one in counted:
+            await self._limiter.count_or_refuse(*one)
+        try:
+            yield
+        except failure:
+            for one in counted:
+                await self._limiter.refund(*one)
+            raise
+
+    async def count_mail(self, email: str, address: str | None) -> bool:
+        """Count a mail that a client causes to an e-mail address; return whether to send it.
+
+        It counts over all organisations, per network: so strangers cannot keep mails from a user.
+        """
+        try:
+            await self._limiter.count_or_refuse(
+                self._settings.mail_limit, *_network_mails(email, address), announced=False
+            )
+        except TooMany:
+            return False
+        return True
 
     async def count_account_mail(self, kind: str, user_id: UUID) -> bool:
         """Count a request for a mail of this kind to an account; return whether it is within the limit.
@@ -282,6 +355,14 @@ async def _refunding_unless(failure: Failure, refund: Callable[[], Awaitable[Non
         await refund()
         raise
     await refund()
+
+
+def _code_key(user_id: UUID, session_id: UUID | None) -> str:
+    return f"{user_id} {session_id}" if session_id else str(user_id)
+
+
+def _network_mails(recipient: str, address: str | None) -> tuple[str, ...]:
+    return ("network-mails", _account_key(recipient, None), get_network(address))
 
 
 def _account_key(email: str, domain: str | None) -> str:

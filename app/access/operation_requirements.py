@@ -50,6 +50,7 @@ class Requirement:
 
     Args:
         needed: the permission that a user needs; `None` if any signed-in user may call the operation.
+        also: another permission that a user needs, because the response shows more than the operation is about.
         users: whether access tokens are accepted.
         secret: whether secret keys are accepted.
         secret_in_body: whether the secret key may also come in the body.
@@ -65,6 +66,7 @@ class Requirement:
         self,
         needed: tuple[Resource, Action] | None = None,
         *,
+        also: tuple[Resource, Action] | None = None,
         users: bool = True,
         secret: bool = False,
         secret_in_body: bool = False,
@@ -74,6 +76,7 @@ class Requirement:
         if not (users or secret):
             raise ValueError("A requirement must accept access tokens, secret keys or both.")
         self.permission = permission(*needed) if needed else None
+        self.permissions = [permission(*one) for one in (needed, also) if one]
         self.accepts_tokens = users
         self.accepts_secret_key = secret
         self.secret_in_body = secret_in_body
@@ -112,10 +115,9 @@ class Requirement:
         user = caller.user
         if not self.before_second_factor and lacks_second_factor(caller.tenant, user):
             raise SecondFactorRequired
-        if self.permission is not None and self.permission not in user.permissions:
-            raise PermissionRequired(
-                f"The permission {self.permission} is required: ask an admin for a role that has it."
-            )
+        for missing in self.permissions:
+            if missing not in user.permissions:
+                raise PermissionRequired(f"The permission {missing} is required: ask an admin for a role that has it.")
         if user.role_kind == RoleKind.CUSTOMER and not self.accepts_customers:
             raise NotForCustomers
 
@@ -140,7 +142,9 @@ class Requirement:
             return "Requires a signed-in user."
         product = "Accepts the organisation's secret key. " if self.accepts_secret_key else ""
         customers = "" if self.accepts_customers else " Customers cannot call it."
-        return f"{product}Users need the permission `{self.permission}`.{customers}"
+        needed = " and ".join(f"`{one}`" for one in self.permissions)
+        plural = "s" if len(self.permissions) > 1 else ""
+        return f"{product}Users need the permission{plural} {needed}.{customers}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
@@ -203,6 +207,7 @@ def requires(
     resource: Resource,
     action: Action,
     *,
+    also: tuple[Resource, Action] | None = None,
     secret: bool = False,
     secret_in_body: bool = False,
     customers: bool = False,
@@ -212,7 +217,9 @@ def requires(
     Annotate the endpoint's `caller` as `UserCaller`, or as `Caller` with `secret`. `check_callers` verifies this at
     start-up.
     """
-    return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
+    return Depends(
+        Requirement((resource, action), also=also, secret=secret, secret_in_body=secret_in_body, customers=customers)
+    )
 
 
 # Any signed-in user. The operation concerns only the caller.

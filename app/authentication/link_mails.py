@@ -27,11 +27,13 @@ class AccountFilter:
 
     Attributes:
         domain: The domain of the organisation; `None` for all organisations.
+        address: The address of the client who asks for the links.
         is_eligible: Whether a user gets a link.
     """
 
     email: str
     domain: str | None
+    address: str | None
     is_eligible: Callable[[User], bool]
 
 
@@ -44,6 +46,8 @@ async def send_links(database: Database, attempts: Attempts, accounts: AccountFi
         found = await users.list_credentials(db, accounts.email, accounts.domain, limit=MAX_ACCOUNTS)
     for account in found:
         if not await attempts.count_account_mail(purpose, account.user_id):
+            continue
+        if not await attempts.count_mail(accounts.email, accounts.address):
             continue
         async with database.session(account.org_id) as db:
             try:

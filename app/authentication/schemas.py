@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.accounts.users.fields import EmailField
+from app.accounts.users.fields import KnownEmailField
 from app.core.fields import Domain, RequestModel, ResponseModel
 
 
 class AccountSelector(RequestModel):
     """The accounts of an e-mail address: in one organisation, or in all."""
 
-    email: EmailField
+    email: KnownEmailField
     org: Annotated[
         Domain | None,
         Field(

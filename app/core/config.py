@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-import math
 import secrets
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -27,11 +25,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core.key_strength import find_secret_key_weakness
+
 DNS_PORT = 53
-MIN_SECRET_KEY_BYTES = 32
-MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
-# Substrings of sample keys, which are public. Anyone who knows such a key can sign tokens with it.
-SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
 class InvalidSettings(Exception):
@@ -121,6 +117,7 @@ class Settings(BaseSettings):
     sign_in_failure_limit: str = "10/5 minutes"
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
+    mail_limit: str = "50/15 minutes"  # mails that clients of one network cause to one e-mail address
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -181,7 +178,12 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit", "second_factor_limit"
+        "sign_up_limit",
+        "sign_in_limit",
+        "sign_in_failure_limit",
+        "account_failure_limit",
+        "second_factor_limit",
+        "mail_limit",
     )
     @classmethod
     def _check_rate(cls, value: str) -> str:
@@ -298,18 +300,6 @@ def is_safe_url(url: str) -> bool:
         except ValueError:
             return False
     return parts.scheme == "https" and bool(host)
-
-
-def find_secret_key_weakness(key: str) -> str | None:
-    """Return why the key is too weak to sign tokens, such as `needs at least 32 bytes`; `None` if it is strong."""
-    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
-        return f"needs at least {MIN_SECRET_KEY_BYTES} bytes"
-    if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):
-        return "is a sample key: generate one with `openssl rand -base64 48`"
-    counts = Counter(key)
-    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < MIN_SECRET_KEY_ENTROPY:
-        return "is too repetitive: generate one with `openssl rand -base64 48`"
-    return None
 
 
 def load_settings() -> Settings:

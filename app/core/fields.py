@@ -29,6 +29,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from app.core.lookalikes import map_widths, refuse_lookalike
 from app.core.patterns import Matches
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
@@ -77,14 +78,13 @@ class ResponseModel(BaseModel):
 
 # Not allowed in any text.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
-# Not allowed in text whose line breaks are not unified first.
-_CONTROL_OR_LINE_BREAK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # These invisible characters change the direction of all text after them.
 _DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # What text that was pasted from other programs has between lines.
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85]")
 _ANY_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
-_BYTE_ORDER_MARK = "\ufeff"
+# Dropped with the spaces around it: what is stored must stay as it is when a client sends it back.
+_LEADING_BYTE_ORDER_MARKS = re.compile("[\\s\ufeff]*\ufeff")
 
 
 def describe_forbidden_character(found: re.Match[str], name: str = "control character") -> str:
@@ -98,14 +98,9 @@ def _refuse(characters: re.Pattern[str], text: str, name: str) -> None:
         raise ValueError(describe_forbidden_character(found, name))
 
 
-def refuse_control_characters(value: str) -> str:
-    """Return the text unchanged.
-
-    Raises:
-        ValueError: it contains a control character other than tab and newline, or a lone surrogate.
-    """
-    _refuse(_CONTROL_OR_LINE_BREAK, value, "control character")
-    return value
+def _drop_byte_order_marks(value: str) -> str:
+    found = _LEADING_BYTE_ORDER_MARKS.match(value)
+    return value[found.end() :] if found else value
 
 
 def _clean_text(value: object) -> object:
@@ -117,7 +112,7 @@ def _clean_text(value: object) -> object:
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
-    return _LINE_BREAK.sub("\n", value.removeprefix(_BYTE_ORDER_MARK))
+    return _LINE_BREAK.sub("\n", _drop_byte_order_marks(value))
 
 
 def clean_line(value: object) -> object:
@@ -131,7 +126,7 @@ def clean_line(value: object) -> object:
         return value
     _refuse(_CONTROL, value, "control character")
     _refuse(_DIRECTION_OVERRIDE, value, "direction override")
-    return _ANY_LINE_BREAK.sub(" ", value.removeprefix(_BYTE_ORDER_MARK))
+    return _ANY_LINE_BREAK.sub(" ", _drop_byte_order_marks(value))
 
 
 MAX_EXACT_NUMBER = 2**63  # larger integers in JSON arrive as floats
@@ -146,8 +141,13 @@ def _restore_large_integer(value: object) -> object:
 OF_ANY_SIZE = BeforeValidator(_restore_large_integer)
 
 
+def is_visible(text: str) -> bool:
+    """Return whether a text has a character that can be seen, other than combining marks."""
+    return not all(unicodedata.category(character)[0] in "CZM" for character in text)
+
+
 def _require_visible(value: str) -> str:
-    if all(unicodedata.category(character)[0] in "CZM" for character in value):
+    if not is_visible(value):
         raise ValueError("This contains no visible character.")
     return value
 
@@ -180,14 +180,14 @@ _NOT_AN_EMAIL = "This is not an e-mail address, such as mia@customer.example."
 
 @lru_cache(maxsize=10_000)  # the check is slow, and the same few addresses recur
 def normalise_email(value: str) -> str:
-    """Check an e-mail address and return it in lower case, the form that is stored and compared.
+    """Check an e-mail address; return it in lower case and of usual width, the form that is stored and compared.
 
     Raises:
         ValueError: it is not a valid address.
     """
     try:
         # Only sending mail shows whether the domain exists. Domains of a local network are accepted.
-        checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
+        checked = validate_email(map_widths(value), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         raise ValueError(_NOT_AN_EMAIL) from None
     if checked.domain.rpartition(".")[2].isdigit():
@@ -216,6 +216,7 @@ def normalise_requester_email(value: str) -> str:
     Raises:
         ValueError: it is not a valid address.
     """
+    value = map_widths(value)
     local, _, domain = value.rpartition("@")
     dotted = _DOTTED_LOCAL_PART.fullmatch(local)
     if dotted is None:
@@ -243,7 +244,18 @@ def refuse_reserved_email(email: str) -> str:
     return email
 
 
-Email = Annotated[
+def refuse_lookalike_email(email: str) -> str:
+    """Return a normalised address unchanged.
+
+    Raises:
+        ValueError: its local part could be mistaken for another.
+    """
+    refuse_lookalike(email.rpartition("@")[0])
+    return email
+
+
+# To find what has this address. It may be from the time before lookalikes were refused.
+KnownEmail = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
     BeforeValidator(clean_line),
@@ -251,8 +263,7 @@ Email = Annotated[
     AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
-# Of a requester, to whom mail is sent. Accounts need an address that every mail server takes.
-RequesterEmail = Annotated[
+KnownRequesterEmail = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
     BeforeValidator(clean_line),
@@ -260,6 +271,9 @@ RequesterEmail = Annotated[
     AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
+# Of a new account or requester. Mail is sent to requesters; accounts need an address that every mail server takes.
+Email = Annotated[KnownEmail, AfterValidator(refuse_lookalike_email)]
+RequesterEmail = Annotated[KnownRequesterEmail, AfterValidator(refuse_lookalike_email)]
 
 
 def normalise_domain(value: str) -> str:

@@ -5,6 +5,9 @@ when a worker claims the mails. A mail beyond it fails, and the notification log
 
 Not counted are the users of the organisation who have verified their address, its first user, and mails that prove the
 domain. Other users are counted: an organisation can enter any address as that of an admin.
+
+Anyone can sign up in an organisation, with any address. Mails that verify addresses are therefore sent only while half
+of the limit is left: strangers cannot use up what the mails about tickets need.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
@@ -29,6 +33,8 @@ from app.notifications.models import OutsideRecipient
 from app.organisations.models import Organisation
 
 PERIOD = timedelta(hours=24)
+# Of links that are mailed to whatever address a stranger enters.
+PAGES_FOR_STRANGERS = (PAGES[LinkPurpose.VERIFY_EMAIL], PAGES[LinkPurpose.CHANGE_EMAIL])
 LOCK_KIND = 0x6D61696C  # tells this lock from other advisory locks
 
 
@@ -70,7 +76,9 @@ async def refuse_beyond_limit(
         return list(mails)
     counted = {mail.recipient for mail in mails if mail.link != DOMAIN_PROOF_LINK}
     outside = counted - await _find_own_addresses(db, org_id, counted)
-    allowed = await _reserve(db, org_id, outside, limit, now) if outside else set()
+    of_organisation = {mail.recipient for mail in mails if not (mail.link or "").endswith(PAGES_FOR_STRANGERS)}
+    allowed = await _reserve(db, org_id, outside & of_organisation, limit, now)
+    allowed |= await _reserve(db, org_id, outside - of_organisation, (limit + 1) // 2, now)
     refusal = (
         f"Not sent: an organisation whose domain is not proved may send mail to {limit} outside addresses in 24 hours. "
         "An admin can prove the domain: POST /org/domain/verify."
@@ -104,9 +112,11 @@ async def _find_own_addresses(db: AsyncSession, org_id: UUID, addresses: set[str
 
 async def _reserve(db: AsyncSession, org_id: UUID, addresses: set[str], limit: int, now: datetime) -> set[str]:
     """Count these addresses as recipients of the last 24 hours; return those within the limit."""
+    if not addresses:
+        return set()
     await delete_expired(db, org_id, now)
     counted = select(OutsideRecipient.address_hash).where(OutsideRecipient.org_id == org_id)
-    known = set(await db.scalars(counted.limit(limit)))
+    known = set(await db.scalars(counted))
     hashes = {hash_address(address): address for address in sorted(addresses)}
     new = [one for one in hashes if one not in known][: max(0, limit - len(known))]
     reserved = sorted({*new, *(hashes.keys() & known)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -50,8 +51,9 @@ async def list_notifications(
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
     rows = await queries.list_entries(db, caller.org_id, list_query, after, paging.fetch_limit)
     total = await queries.count_entries(db, caller.org_id, list_query) if list_query.include else None
+    represent = partial(Notification.of, permissions=caller.user.permissions)
     return paging.page(
-        response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
+        response, NotificationPage, rows, represent, position=lambda row: (row.created_at, row.id), total=total
     )
 
 
@@ -64,5 +66,9 @@ async def list_notifications(
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationDetails:
-    """Return a mail with its body, and its last error if there was one. Tokens of links are hidden."""
-    return NotificationDetails.of_content(await queries.get_entry(db, caller.org_id, notification_id))
+    """Return a mail with its body, and its last error if there was one. Tokens of links are hidden.
+
+    The texts are shown only to users who may read what they are about: see `subject` and `body`.
+    """
+    content = await queries.get_entry(db, caller.org_id, notification_id)
+    return NotificationDetails.of_content(content, caller.user.permissions)

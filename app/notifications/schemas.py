@@ -7,9 +7,11 @@ from uuid import UUID
 
 from pydantic import Field
 
+from app.access.user_permissions import Permissions
 from app.core.fields import EXAMPLE_ID, CreatedAt, ResponseModel, UtcTimestamp
 from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
+from app.notifications import rules
 from app.notifications.filters import NotificationFilters
 from app.notifications.links import hide_token
 from app.notifications.queries import LogEntry, LogEntryContent
@@ -25,7 +27,13 @@ class Notification(ResponseModel):
     id: Annotated[UUID, Field(description="The notification's id.", examples=[EXAMPLE_ID])]
     channel: Annotated[str, Field(description="The channel that sends the notification.", examples=["EMAIL"])]
     to: Annotated[str, Field(description="The recipient's address.", examples=["mia@customer.example"])]
-    subject: Annotated[str, Field(description="The subject line.", examples=["[GROWFIN-42] Cannot export March"])]
+    subject: Annotated[
+        str,
+        Field(
+            description="The subject line. Without the permission `tickets:view`, only the reference of the ticket.",
+            examples=["[GROWFIN-42] Cannot export March"],
+        ),
+    ]
     status: Annotated[
         DeliveryStatus,
         Field(
@@ -39,31 +47,39 @@ class Notification(ResponseModel):
     sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null if it was not.")]
 
     @classmethod
-    def of(cls, row: LogEntry) -> Self:
-        """Make the response from an entry of the log."""
-        return cls(**_fields(row))
+    def of(cls, row: LogEntry, permissions: Permissions) -> Self:
+        """Make the response from an entry of the log, for a user with these permissions."""
+        return cls(**_fields(row, permissions))
 
 
 class NotificationDetails(Notification):
     """A notification with its text."""
 
     body: Annotated[
-        str, Field(description="The text as plain text.", examples=["We fixed the export. Please try again."])
+        str | None,
+        Field(
+            description="The text as plain text. Null without the permissions to read what it is about: `tickets:view` "
+            "and `comments:view` for mails about tickets, `users:view` for others.",
+            examples=["We fixed the export. Please try again."],
+        ),
     ]
-    body_html: Annotated[str | None, Field(description="The text as HTML; null if it has none.")]
+    body_html: Annotated[
+        str | None, Field(description="The text as HTML; null if it has none, and where `body` is null.")
+    ]
 
     @classmethod
-    def of_content(cls, row: LogEntryContent) -> Self:
-        """Make the response from an entry of the log with its texts."""
-        return cls(**_fields(row), **_bodies(row))
+    def of_content(cls, row: LogEntryContent, permissions: Permissions) -> Self:
+        """Make the response from an entry of the log with its texts, for a user with these permissions."""
+        return cls(**_fields(row, permissions), **_bodies(row, permissions))
 
 
-def _fields(row: LogEntry) -> dict[str, object]:
+def _fields(row: LogEntry, permissions: Permissions) -> dict[str, object]:
+    shows_subject = rules.shows_subject(permissions, about_ticket=row.ticket_id is not None)
     return {
         "id": row.id,
         "channel": row.channel,
         "to": row.recipient,
-        "subject": row.subject,
+        "subject": row.subject if shows_subject else rules.hide_title(row.subject),
         "status": row.status,
         "attempts": row.attempts,
         "last_error": row.last_error,
@@ -73,7 +89,9 @@ def _fields(row: LogEntry) -> dict[str, object]:
     }
 
 
-def _bodies(row: LogEntryContent) -> dict[str, str | None]:
+def _bodies(row: LogEntryContent, permissions: Permissions) -> dict[str, str | None]:
+    if not rules.shows_body(permissions, about_ticket=row.ticket_id is not None):
+        return {"body": None, "body_html": None}
     html = row.body_html and hide_token(row.body_html, row.link)
     return {"body": hide_token(row.body_text, row.link), "body_html": html}
 

@@ -20,11 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.authentication.social.discovery import fetch_metadata
 from app.authentication.social.errors import IdentificationFailed
 from app.core.clock import real_now
-from app.core.config import OidcProvider, Settings, find_secret_key_weakness
+from app.core.config import OidcProvider, Settings
 from app.core.database import citus, migrations, pooler
 from app.core.database.base import TableKind, find_tables
 from app.core.database.pool import Database
 from app.core.database.revisions import is_supported, read_schema_revision
+from app.core.key_strength import find_secret_key_weakness
 from app.notifications.channel import make_email_channel
 from app.notifications.mime import to_one_line
 from app.notifications.smtp import Server

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.accounts.users.models import User
 from app.core.database.filters import MAX_WORDS, ConditionOperator, Filters, HasWords, limit_words
-from app.core.fields import Name, OptionalParameter, RequesterEmail
+from app.core.fields import KnownRequesterEmail, Name, OptionalParameter
 from app.requesters.fields import ExternalId
 from app.requesters.models import Requester, RequesterWord
 from app.requesters.rules import normalise_words
@@ -56,7 +56,7 @@ class RequesterFilters(Filters):
     """Select requesters. A repeated filter matches any of its values."""
 
     email: Annotated[
-        list[RequesterEmail],
+        list[KnownRequesterEmail],
         HasEmail(),
         Field(max_length=MAX_VALUES, description="E-mail addresses."),
     ] = []

@@ -37,7 +37,10 @@ router = APIRouter(prefix="/requesters", tags=["Requesters"], route_class=Route)
 
 Reader = Annotated[Caller, requires(Resource.REQUESTERS, Action.VIEW, secret=True)]
 Creator = Annotated[Caller, requires(Resource.REQUESTERS, Action.CREATE, secret=True)]
-Editor = Annotated[Caller, requires(Resource.REQUESTERS, Action.UPDATE, secret=True)]
+# The response shows the whole requester.
+Editor = Annotated[
+    Caller, requires(Resource.REQUESTERS, Action.UPDATE, also=(Resource.REQUESTERS, Action.VIEW), secret=True)
+]
 Eraser = Annotated[Caller, requires(Resource.REQUESTERS, Action.DELETE, secret=True)]
 RequesterId = Annotated[UUID, Path(alias="id")]
 

@@ -66,7 +66,9 @@ class OpenerRequirement(Requirement):
 
 TicketOpener = Annotated[Caller, Depends(OpenerRequirement())]
 TicketReader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
-TicketEditor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
+# The response shows the whole ticket.
+VIEWS_TICKETS = (Resource.TICKETS, Action.VIEW)
+TicketEditor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, also=VIEWS_TICKETS)]
 
 CHANGE_ERRORS = (TicketNotFound, VersionConflict)
 ETAG = {200: ("ETag",)}

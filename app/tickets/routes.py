@@ -35,6 +35,7 @@ from app.tickets.http import (
     CHANGE_ERRORS,
     ETAG,
     EXAMPLE_PATH,
+    VIEWS_TICKETS,
     IfMatch,
     TicketEditor,
     TicketId,
@@ -53,7 +54,7 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 # Without FastAPI's resolution of dependencies: see `fast_routes.py`.
 fast_router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
-Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
+Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, also=VIEWS_TICKETS, customers=True)]
 
 
 @fast_router.post(

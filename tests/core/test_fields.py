@@ -18,6 +18,7 @@ from app.core.fields import (
     Email,
     LongText,
     Name,
+    OptionalName,
     Timestamp,
     TimeZone,
     Title,
@@ -216,3 +217,20 @@ def test_a_name_needs_visible_characters_and_no_direction_overrides(name: str) -
 @pytest.mark.parametrize("name", ["Ada", "李", "أمل", "O\u2019Neill", "e\u0301", "👩\u200d🚀"])
 def test_names_in_any_script_are_accepted(name: str) -> None:
     assert TypeAdapter(Name).validate_python(name) == name
+
+
+_ODD_TEXTS = st.lists(
+    st.sampled_from(["a", " ", "\ufeff", "\n", "\r", "\r\n", "\x0b", "\x85", "\u2028", "\u3000", "\t", "\u200b"]),
+    max_size=6,
+)
+
+
+@given(text=st.one_of(st.text(max_size=30), _ODD_TEXTS.map("".join)))
+@pytest.mark.parametrize("kind", [Name, OptionalName, Title, LongText])
+def test_a_text_that_was_accepted_stays_the_same_when_it_is_sent_back(kind: Any, text: str) -> None:
+    field: TypeAdapter[str] = TypeAdapter(kind)
+    try:
+        accepted = field.validate_python(text)
+    except ValidationError:
+        return
+    assert field.validate_python(accepted) == accepted

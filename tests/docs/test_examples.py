@@ -127,4 +127,6 @@ def test_credentials_are_described_in_sentences() -> None:
     assert described["getTicket"].endswith(
         "Accepts the organisation's secret key. Users need the permission `tickets:view`."
     )
-    assert described["acceptTicket"].endswith("Users need the permission `tickets:update`. Customers cannot call it.")
+    assert described["acceptTicket"].endswith(
+        "Users need the permissions `tickets:update` and `tickets:view`. Customers cannot call it."
+    )

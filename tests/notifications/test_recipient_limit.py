@@ -19,7 +19,7 @@ from app.notifications.models import OutsideRecipient
 from app.worker import JOBS, Worker
 from tests.conftest import settings_for
 from tests.notifications.users import add_user, execute_sql, unique_address
-from tests.organisation_client import JSON, Desk
+from tests.organisation_client import JSON, PASSWORD, Desk
 from tests.postgres import TestServer
 from tests.tickets.rows import skip_earlier_work
 
@@ -164,3 +164,17 @@ async def test_housekeeping_deletes_addresses_that_no_longer_count(
 
     async with desk.database.session(desk.id) as db:
         assert (await db.scalars(select(OutsideRecipient.address_hash).where(own))).all() == [first]
+
+
+async def test_strangers_who_sign_up_leave_half_of_the_limit_to_the_tickets(desk: Desk, settings: Settings) -> None:
+    strangers, requesters = unique_addresses(LIMIT), unique_addresses(1)
+    for address in strangers:
+        body = {"org": desk.domain, "firstName": "Mia", "email": address, "password": PASSWORD}
+        assert (await desk.api.http.post("/auth/signup", json=body)).status_code == 201
+    await desk.work(settings)
+    await mail(desk, *requesters)
+    await desk.work(settings)
+
+    log = {one["to"]: one["status"] for one in await read_log(desk)}
+    assert Counter(log[one] for one in strangers) == {"SENT": 2, "FAILED": 1}
+    assert log[requesters[0]] == "SENT"

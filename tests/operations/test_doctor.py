@@ -286,7 +286,7 @@ async def test_an_invalid_sender_is_reported(deployment: Deployment) -> None:
     ("key", "expected"),
     [
         ("too-short", "SECRET_KEY needs at least 32 bytes: generate one with `openssl rand -base64 48`"),
-        ("a" * 64, "SECRET_KEY is too repetitive: generate one with `openssl rand -base64 48`"),
+        ("a" * 64, "SECRET_KEY is too easy to guess: generate one with `openssl rand -base64 48`"),
         ("please-changeme-" * 3, "SECRET_KEY is a sample key: generate one with `openssl rand -base64 48`"),
         (None, "SECRET_KEY is not set: generate one with `openssl rand -base64 48`"),
     ],

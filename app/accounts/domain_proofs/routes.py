@@ -83,7 +83,7 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     _ensure_admin(caller)
     services = get_services(request)
     domain = _check_own_domain(caller) if body.domain is MISSING else body.domain
-    await services.attempts.count_domain_proof(body.method, caller.org_id, domain)
+    await services.attempts.count_domain_proof(body.method, caller.org_id, domain, address_of(request))
     async with services.database.session(caller.org_id) as db:
         await service.ensure_available(db, caller.org_id, domain)
         organisation = await get_organisation(db, caller.org_id)

@@ -66,7 +66,7 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
     `CUSTOMER`).
     """
     services = get_services(request)
-    await services.attempts.count_invitation(caller.org_id, body.email)
+    await services.attempts.count_invitation(caller.org_id, body.email, address_of(request))
     user = NewUser(body.first_name, body.last_name, body.email)
     new = NewInvitation(
         user=user,
@@ -91,7 +91,7 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     services = get_services(request)
     async with services.database.session(caller.org_id) as db:
         email = (await service.get_invited(db, caller, user_id)).email
-    await services.attempts.count_invitation(caller.org_id, email)
+    await services.attempts.count_invitation(caller.org_id, email, address_of(request))
     async with services.database.session(caller.org_id) as db:
         user, link = await service.resend(db, caller, user_id)
     return InvitedUser.of_invitation(user, link)

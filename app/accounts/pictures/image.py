@@ -8,9 +8,10 @@ from io import BytesIO
 from itertools import islice
 from typing import IO
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.Image import Resampling, Transpose
 
+from app.accounts.pictures.colours import MAX_PROFILE_BYTES, convert_to_srgb, read_sample_format, reduce_to_8_bits
 from app.accounts.pictures.errors import MAX_PIXELS, ImageTooLarge, NotAnImage, TooManyPictures
 from app.core.threads import BoundedThreads
 
@@ -22,6 +23,8 @@ MAX_WAITING_DECODINGS = 16
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000  # of all scans together; takes a second or two
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+# In a PNG file, each can be 1000 times as large as what was compressed.
+MAX_PROFILES = 10
 WEBP_QUALITY = 82
 
 # Modes that can be resized directly. Others, such as those with a palette, are converted first.
@@ -45,6 +48,8 @@ _TRANSPOSE_BY_ORIENTATION = {
 # Some decoders allocate memory as soon as they have read the size, so Pillow itself must check it before
 # it starts a decoder.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Of any compressed text or profile. The default of 1 MB would refuse the profiles of some printers.
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 
 
 _threads = BoundedThreads(MAX_CONCURRENT_DECODINGS, MAX_WAITING_DECODINGS, TooManyPictures)
@@ -67,17 +72,33 @@ def convert_to_webp(file: IO[bytes]) -> bytes:
         NotAnImage, ImageTooLarge
     """
     try:
+        _check_profiles(file)
         with Image.open(file, formats=FORMATS) as image:
             _check_size(image)
             if image.format in _FORMATS_WITH_SCANS:
                 _check_scans(image, file)
-            return _encode(_rotate_upright(_shrink(image), _read_orientation(image)))
+            return _encode(_rotate_upright(convert_to_srgb(_shrink(image)), _read_orientation(image)))
     except (ImageTooLarge, NotAnImage):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge from None
     except Exception:  # noqa: BLE001 - decoders raise all kinds of errors for hostile files
         raise NotAnImage from None
+
+
+def _check_profiles(file: IO[bytes]) -> None:
+    # Pillow decompresses each of them when it reads the header. Compressed data hardly ever contains the word.
+    if _read_all(file).count(b"iCCP") > MAX_PROFILES:
+        raise NotAnImage
+
+
+def _read_all(file: IO[bytes]) -> bytes:
+    """Read a file from its start, and restore the position."""
+    position = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(position)
+    return content
 
 
 def _check_size(image: Image.Image) -> None:
@@ -88,15 +109,13 @@ def _check_size(image: Image.Image) -> None:
 
 def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
     # Only JPEG needs this: in other formats the size alone determines the cost, as only the first frame is decoded.
-    position = file.tell()
-    file.seek(0)
-    scans = sum(1 for _ in islice(_SCAN_HEADER.finditer(file.read()), MAX_SCANS + 1))
-    file.seek(position)
+    scans = sum(1 for _ in islice(_SCAN_HEADER.finditer(_read_all(file)), MAX_SCANS + 1))
     if scans > MAX_SCANS or scans * image.width * image.height > MAX_SCANNED_PIXELS:
         raise NotAnImage(_TOO_MANY_SCANS)
 
 
 def _shrink(image: Image.Image) -> Image.Image:
+    image = reduce_to_8_bits(image, read_sample_format(image))
     if image.mode not in _RESIZABLE_MODES or "transparency" in image.info:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     image.thumbnail((OUTPUT_MAX_SIDE, OUTPUT_MAX_SIDE), Resampling.LANCZOS)  # never enlarges
@@ -117,8 +136,7 @@ def _rotate_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> bytes:
-    stripped = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    stripped.info.clear()  # location, time, camera, comments, colour profile
+    image.info.clear()  # location, time, camera, comments, colour profile
     buffer = BytesIO()
-    stripped.save(buffer, "WEBP", quality=WEBP_QUALITY)
+    image.save(buffer, "WEBP", quality=WEBP_QUALITY)
     return buffer.getvalue()

@@ -81,9 +81,9 @@ async def sign_up(body: SignUpRequest, request: Request, response: Response) -> 
         tenant = await organisations.get_by_domain(db, body.org)
     request.state.org_id = tenant.id  # for the log
     new, password_hash = await _hash_password(body, tenant, request)
-    await attempts.count_mail("sign-up", body.email)
+    sends_mail = await attempts.count_sign_up_mail(tenant.id, body.email, address_of(request))
     async with database.session(tenant.id) as db:
-        user = await service.sign_up(db, tenant, new, body.role, password_hash)
+        user = await service.sign_up(db, tenant, new, body.role, password_hash, sends_mail=sends_mail)
     response.headers["Location"] = "/me"
     return User.of(user)
 

@@ -38,11 +38,16 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
     return user
 
 
-async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str) -> User:
+async def sign_up(
+    db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str, *, sends_mail: bool = True
+) -> User:
     """Create an account that its future user asks for. All but customers wait for an admin's approval.
 
     If the e-mail is taken, nothing is created and its owner is notified. The response does not reveal this: the result
     is then a user who was not written, after the same amount of work.
+
+    Args:
+        sends_mail: false if the client has caused too many mails to the address. Its owner can request another link.
     """
     user = build_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
     owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
@@ -55,16 +60,17 @@ async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: Rol
         except EmailTaken:  # by a concurrent sign-up
             owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
         else:
-            _announce(db, tenant, user)
-    if owner_id is not None:
+            _announce(db, tenant, user, sends_mail=sends_mail)
+    if owner_id is not None and sends_mail:
         record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, user_id=owner_id))
     return user
 
 
-def _announce(db: AsyncSession, tenant: Tenant, user: User) -> None:
+def _announce(db: AsyncSession, tenant: Tenant, user: User, *, sends_mail: bool) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(db, UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role_kind, status=user.status))
-    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
+    if sends_mail:
+        links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
 async def _write_and_undo(

@@ -6,10 +6,11 @@ import unicodedata
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from app.accounts.roles.rules import ENGINEER
-from app.core.fields import Email, Name, OptionalName, refuse_control_characters
+from app.core.fields import Email, KnownEmail, Name, OptionalName
+from app.core.security.password_preparation import prepare_new_password
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 
@@ -27,15 +28,28 @@ LastName = Annotated[
 ]
 EmailField = Annotated[
     Email,
-    Field(description="An e-mail address in any case; stored in lower case.", examples=["ada@growfin.com"]),
+    Field(
+        description="An e-mail address in any case; stored in lower case, with full-width characters as usual ones. "
+        "One whose letters look like others, such as a dotless i, is refused.",
+        examples=["ada@growfin.com"],
+    ),
+]
+# To sign in, and to find accounts.
+KnownEmailField = Annotated[
+    KnownEmail,
+    Field(description="An e-mail address in any case.", examples=["ada@growfin.com"]),
 ]
 EXAMPLE_PASSWORD = "cobalt-heron-47-lamp"  # noqa: S105 - of the documentation
-# Spaces at the start and end are part of the password.
+# Spaces at the start and end are part of the password. The length is that of the prepared form.
 NewPassword = Annotated[
     str,
     StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
-    AfterValidator(refuse_control_characters),
-    Field(description="The new password. Common passwords are refused.", examples=[EXAMPLE_PASSWORD]),
+    BeforeValidator(prepare_new_password),
+    Field(
+        description="The new password. Common passwords are refused. Spaces of all kinds are the same, and so are "
+        "composed and decomposed characters (RFC 8265).",
+        examples=[EXAMPLE_PASSWORD],
+    ),
 ]
 CurrentPassword = Annotated[
     str,

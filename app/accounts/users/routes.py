@@ -38,7 +38,8 @@ from app.core.web.routing import Route
 router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
 
 Viewer = Annotated[UserCaller, requires(Resource.USERS, Action.VIEW)]
-Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE)]
+# The response shows the whole user.
+Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE, also=(Resource.USERS, Action.VIEW))]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _REJECTED = {**ENGINEER_USER, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}

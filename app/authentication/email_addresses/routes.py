@@ -25,7 +25,7 @@ from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import RESPONSE_TIME_STEP
 from app.authentication.schemas import MailRequestAccepted
 from app.authentication.timing import round_up_duration
-from app.core.errors import TooMany
+from app.core.errors import BadInput, TooMany
 from app.core.threads import Busy
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
@@ -71,7 +71,9 @@ async def resend_verification(body: VerificationMailRequest, request: Request) -
     services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
-        await service.mail_verification_links(services.database, services.attempts, body.email, body.org)
+        await service.mail_verification_links(
+            services.database, services.attempts, body.email, body.org, address_of(request)
+        )
     return MailRequestAccepted()
 
 
@@ -90,11 +92,14 @@ async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: R
     another user has the new address.
     """
     services = get_services(request)
-    await services.attempts.count_mail("change", body.email)
     async with (
+        services.attempts.counting_email_change(
+            caller.user.id, body.email, failure=(WrongPassword, SameEmail, BadInput)
+        ),
         services.attempts.counting_confirmation(caller.user.id, address_of(request), failure=WrongPassword),
         round_up_duration(RESPONSE_TIME_STEP),
     ):
-        new = NewEmail(body.email, body.password)
+        sends_mail = await services.attempts.count_mail(body.email, address_of(request))
+        new = NewEmail(body.email, body.password, sends_mail=sends_mail)
         await service.request_email_change(services.database, services.secret_key, caller, new)
     return EmailChangeAccepted()

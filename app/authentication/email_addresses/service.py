@@ -33,17 +33,20 @@ _STATUSES_THAT_MAY_VERIFY = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 # --- verification ----------------------------------------------------------------------------------------------------
 
 
-async def mail_verification_links(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
+async def mail_verification_links(
+    database: Database, attempts: Attempts, email: str, domain: str | None, address: str | None
+) -> None:
     """Mail a link to the accounts of an e-mail address that have not verified it yet.
 
     Args:
         domain: The domain of the organisation; `None` for all organisations.
+        address: The client's address.
     """
 
     def is_unverified(user: User) -> bool:
         return user.email_verified_at is None and user.status in _STATUSES_THAT_MAY_VERIFY
 
-    await send_links(database, attempts, AccountFilter(email, domain, is_unverified), LinkPurpose.VERIFY_EMAIL)
+    await send_links(database, attempts, AccountFilter(email, domain, address, is_unverified), LinkPurpose.VERIFY_EMAIL)
 
 
 async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
@@ -89,10 +92,16 @@ async def _set_email(db: AsyncSession, user: User, credential: Credential, link:
 
 @dataclass(frozen=True)
 class NewEmail:
-    """The new address and the current password. `password` is `None` if the account has none."""
+    """The new address and the current password.
+
+    Attributes:
+        password: `None` if the account has none.
+        sends_mail: false if the client has caused too many mails to the address.
+    """
 
     email: str
     password: str | None
+    sends_mail: bool = True
 
 
 async def request_email_change(database: Database, secret_key: str, caller: UserCaller, new: NewEmail) -> None:
@@ -117,6 +126,8 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
         owner_id = await users.find_id_by_email(db, caller.org_id, new.email)
+        if not new.sends_mail:
+            return
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:

@@ -43,7 +43,7 @@ async def forgot_password(body: PasswordResetRequest, request: Request) -> MailR
     services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
-        await service.mail_reset_links(services.database, services.attempts, body.email, body.org)
+        await service.mail_reset_links(services.database, services.attempts, body.email, body.org, address_of(request))
     return MailRequestAccepted()
 
 

@@ -31,15 +31,18 @@ from app.core.security.password_hashing import is_same_password, match_hashes
 # --- with a mailed link ----------------------------------------------------------------------------------------------
 
 
-async def mail_reset_links(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
+async def mail_reset_links(
+    database: Database, attempts: Attempts, email: str, domain: str | None, address: str | None
+) -> None:
     """Mail a password reset link to each active account with this e-mail address.
 
     Accounts without a password also get a link, and set their first password with it.
 
     Args:
         domain: The domain of the organisation; `None` for all organisations.
+        address: The client's address.
     """
-    accounts = AccountFilter(email, domain, lambda user: user.status == AccountStatus.ACTIVE)
+    accounts = AccountFilter(email, domain, address, lambda user: user.status == AccountStatus.ACTIVE)
     await send_links(database, attempts, accounts, LinkPurpose.RESET_PASSWORD)
 
 

@@ -47,10 +47,17 @@ class SubmittedCode:
 
 
 @asynccontextmanager
-async def counting_attempts(attempts: Attempts, user: User | Principal, code: SubmittedCode) -> AsyncIterator[None]:
+async def counting_attempts(
+    attempts: Attempts, user: User | Principal, code: SubmittedCode, address: str | None = None
+) -> AsyncIterator[None]:
     """Count an attempt before the block, and refund it unless the block raises that the code is wrong.
 
     Enter it before the transaction, so that concurrent guesses beyond the limit are refused before they are checked.
+
+    Args:
+        user: a `Principal` if the user is signed in. Attempts count per session then, apart from those at sign-in: so
+            whoever has stolen an access token cannot keep the user from signing in.
+        address: the client's address, at sign-in.
 
     Raises:
         TooMany
@@ -58,7 +65,9 @@ async def counting_attempts(attempts: Attempts, user: User | Principal, code: Su
     if not code.is_given:
         yield
         return
-    async with attempts.counting_code(user.id, failure=(WrongCodeAtSignIn, WrongCode)):
+    session_id = user.session_id if isinstance(user, Principal) else None
+    failure = (WrongCodeAtSignIn, WrongCode)
+    async with attempts.counting_code(user.id, failure=failure, session_id=session_id, address=address):
         yield
 
 
@@ -152,9 +161,5 @@ async def delete_recovery_codes(db: AsyncSession, user: User) -> None:
 
 
 def _hash_recovery_code(secret_key: str, code: str) -> bytes:
-    """Return the stored hash of a recovery code. Case, dashes and spaces do not matter.
-
-    The hash is keyed, because the code has too few bits for a plain hash.
-    """
-    characters = "".join(character for character in code.upper() if character.isalnum())
-    return compute_keyed_hash(secret_key, "recovery code", characters.encode())
+    """Return the stored hash of a recovery code. It is keyed, because the code has too few bits for a plain hash."""
+    return compute_keyed_hash(secret_key, "recovery code", rules.normalise_recovery_code(code).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from datetime import datetime
 
 import pyotp
@@ -12,6 +13,24 @@ MAX_CLOCK_DRIFT = 1  # steps that the authenticator's clock may be off
 # More does not fit a QR code. Authenticators only display these texts, so they may be truncated.
 MAX_ISSUER_LENGTH = 30
 MAX_ACCOUNT_LENGTH = 100
+
+
+def normalise_totp(typed: str) -> str:
+    """Return a code that was typed or pasted without its separators, and with full-width digits as plain ones."""
+    return "".join(character for character in unicodedata.normalize("NFKC", typed) if not _is_separator(character))
+
+
+def normalise_recovery_code(typed: str) -> str:
+    """Return the letters and digits of a recovery code that was typed or pasted: in any case, width and grouping."""
+    return "".join(character for character in unicodedata.normalize("NFKC", typed).upper() if character.isalnum())
+
+
+def _is_separator(character: str) -> bool:
+    # Spaces, dashes, and invisible characters such as U+200B and U+FEFF.
+    return character in _SEPARATORS or character.isspace() or unicodedata.category(character) in {"Zs", "Pd", "Cf"}
+
+
+_SEPARATORS = frozenset(".,·_\u2212")
 
 
 def find_step(secret: str, code: str, now: datetime) -> int | None:

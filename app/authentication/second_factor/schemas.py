@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Self
 
 from pydantic import MISSING, AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from app.authentication.second_factor import rules
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.service import AuthenticatorSecret
 from app.core.fields import RequestModel, ResponseModel
@@ -15,24 +15,22 @@ from app.core.patterns import Matches
 _SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - an example for the documentation
 _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
 
-# Authenticators show the code in groups, and some users type dashes. Copied text can contain Unicode spaces and dashes.
-_SEPARATORS = re.compile(r"[\s\ufeff\u2010-\u2015\u2212-]")
 
-
-def _drop_separators(value: object) -> object:
-    return _SEPARATORS.sub("", value) if isinstance(value, str) else value
+def _normalise(value: object) -> object:
+    return rules.normalise_totp(value) if isinstance(value, str) else value
 
 
 Code = Annotated[
     str,
-    BeforeValidator(_drop_separators),
+    BeforeValidator(_normalise),
     Matches(r"^([0-9][ -]*){6}$", "This must be the six digits that the authenticator shows, such as 492039."),
     Field(
         description="The six digits that your authenticator shows now; spaces and dashes are ignored.",
         examples=["492039"],
     ),
 ]
-RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
+# Longer than a code, for separators.
+RecoveryCode = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 def _refuse_both(value: str | None, info: ValidationInfo) -> str | None:

@@ -105,7 +105,10 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
     if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
         await attempts.remember_network(attempt)
     code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), describe_client(request)
-    async with counting_attempts(attempts, account.user, code), database.session(account.user.org_id) as db:
+    async with (
+        counting_attempts(attempts, account.user, code, address_of(request)),
+        database.session(account.user.org_id) as db,
+    ):
         locked = await service.lock_account(db, account)
         signed_in = await service.sign_in(db, services.secret_key, locked, client, code, remember=body.remember_me)
         menu = await menu_of_user(db, signed_in.user)

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool
 
-from app.accounts.users.fields import CurrentPassword, Designation, EmailField
+from app.accounts.users.fields import CurrentPassword, Designation, KnownEmailField
 from app.accounts.users.schemas import User
 from app.authentication.second_factor.schemas import OptionalRecoveryCode, Totp
 from app.authentication.sessions.rules import session_lifetime
@@ -23,7 +23,7 @@ RememberMe = Annotated[StrictBool, Field(description="Stay signed in for 30 days
 class SignInRequest(RequestModel):
     """An e-mail address and its password, with a code for users who have a second factor."""
 
-    email: EmailField
+    email: KnownEmailField
     password: CurrentPassword
     org: Annotated[
         Domain | None,

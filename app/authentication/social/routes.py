@@ -165,7 +165,10 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
     if body.remember_me is not None:
         remember = body.remember_me
     code, client = SubmittedCode.of_user(user, body.totp, body.recovery_code), describe_client(request)
-    async with counting_attempts(services.attempts, user, code), database.session(subject.org_id) as db:
+    async with (
+        counting_attempts(services.attempts, user, code, address_of(request)),
+        database.session(subject.org_id) as db,
+    ):
         signed_in = await service.exchange(db, secret_key, subject, client, code, remember=remember)
         menu = await menu_of_user(db, signed_in.user)
     return SignInResult.of(signed_in, menu)

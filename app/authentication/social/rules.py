@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.authentication.social.errors import IdentificationFailed
-from app.core.fields import normalise_email, refuse_reserved_email
+from app.core.fields import is_visible, normalise_email, refuse_reserved_email
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
 MAX_NAME_LENGTH = 100
+UNKNOWN_NAME = "User"  # if neither the claims nor the e-mail have a name
 # Asymmetric algorithms only: with HS*, anyone who knows the client secret could sign tokens.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 DEFAULT_ALGORITHM = "RS256"
@@ -76,25 +77,43 @@ def _verified_email(claims: Mapping[str, Any]) -> str | None:
 
 
 def parse_names(claims: Mapping[str, Any], email: str) -> tuple[str, str]:
-    """Return first and last name from the claims, or else from the e-mail; the last name may be empty."""
+    """Return first and last name from the claims, or else from the e-mail; the last name may be empty.
+
+    Both are names that `PATCH /me` takes.
+    """
     given, family = clean_name(claims.get("given_name")), clean_name(claims.get("family_name"))
     if given or family:
         return (given, family) if given else (family, "")
     local = email.partition("@")[0]
-    whole = clean_name(claims.get("name")) or clean_name(_SEPARATORS.sub(" ", local)) or local
-    first, _, last = whole.partition(" ")
-    return first[:MAX_NAME_LENGTH], last
+    user_name = claims.get("preferred_username")
+    whole = (
+        clean_name(claims.get("name"))
+        or clean_name(claims.get("nickname"))
+        # Often the e-mail address.
+        or (clean_name(user_name) if isinstance(user_name, str) and "@" not in user_name else "")
+        or clean_name(_SEPARATORS.sub(" ", local))
+        or clean_name(local)
+        or UNKNOWN_NAME
+    )
+    first, _, rest = whole.partition(" ")
+    if not is_visible(first):  # a lone combining mark
+        return whole, ""
+    return first, rest if is_visible(rest) else ""
 
 
 def clean_name(value: object) -> str:
-    """Remove control characters, line breaks and repeated spaces from a name; return nothing if it holds a URL."""
+    """Remove control characters, line breaks and repeated spaces from a name; return nothing if it holds a URL.
+
+    What remains has a visible character, or is empty.
+    """
     if not isinstance(value, str):
         return ""
     spaced = "".join(" " if character.isspace() else character for character in value[: 10 * MAX_NAME_LENGTH])
     visible = "".join(character for character in spaced if unicodedata.category(character) not in _INVISIBLE)
     if "://" in unicodedata.normalize("NFKC", visible):
         return ""
-    return " ".join(visible.split())[:MAX_NAME_LENGTH].strip()
+    name = " ".join(visible.split())[:MAX_NAME_LENGTH].strip()
+    return name if is_visible(name) else ""
 
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})

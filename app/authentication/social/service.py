@@ -32,6 +32,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
 from app.core.errors import Unavailable
+from app.core.fields import refuse_lookalike_email
 from app.core.outbox.events import Actor, ActorType, record
 from app.core.security.opaque_tokens import TokenSubject, make_link_token
 
@@ -46,6 +47,7 @@ _NOT_VERIFIED_IN_TESSERA = (
     "An account with this e-mail exists, but the e-mail is not verified. Reset its password with "
     "POST /auth/password/forgot, or follow the link in the mail if you signed up yourself; then start again."
 )
+_LOOKALIKE = "Your e-mail could be mistaken for another, because of its letters: use another address."
 _INVITED = "You have been invited: follow the link in the invitation mail first."
 
 
@@ -127,6 +129,10 @@ async def _is_linked(db: AsyncSession, user: User, provider: str) -> bool:
 async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> User:
     identity, role = login.identity, login.role
     assert identity.email is not None
+    try:
+        refuse_lookalike_email(identity.email)
+    except ValueError:
+        raise EmailNotVerified(_LOOKALIKE) from None
     new = NewUser(identity.first_name, identity.last_name, identity.email)
     user = build_user(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at

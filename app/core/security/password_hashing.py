@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import unicodedata
 from collections.abc import Collection
 from functools import lru_cache, partial
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from passlib.hash import argon2 as _argon2
 
 from app.core.security.derived_keys import compute_keyed_hash
+from app.core.security.password_preparation import list_forms
 from app.core.threads import BoundedThreads
 
 MAX_RUNNING_HASHES = 2  # each takes 64 MiB while it runs
@@ -38,40 +38,40 @@ async def hash_password(password: str, salt: bytes) -> str:
     Raises:
         Busy: too many computations are waiting already.
     """
-    return await _threads.run(lambda: str(argon2.using(salt=salt).hash(_normalize(password))))
+    prepared = list_forms(password)[0]
+    return await _threads.run(lambda: str(argon2.using(salt=salt).hash(prepared)))
 
 
 async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
     """Return the hashes that the password matches.
 
-    Hashes with the same salt take one computation. An empty collection takes one as well, so that an unknown e-mail
-    address takes as long as a known one.
+    Hashes with the same salt take one computation for each form of the password, of which most passwords have one. An
+    empty collection takes as many, so that an unknown e-mail address takes as long as a known one.
 
     Raises:
         Busy: too many computations are waiting already.
     """
     one_per_salt = {hashed.rpartition("$")[0]: hashed for hashed in hashes} or {"": _dummy_hash()}
     computed = await asyncio.gather(
-        *(_threads.run(partial(_hash_like, password, hashed)) for hashed in one_per_salt.values())
+        *(
+            _threads.run(partial(_hash_like, form, hashed))
+            for hashed in one_per_salt.values()
+            for form in list_forms(password)
+        )
     )
     return {hashed for hashed in hashes if any(secrets.compare_digest(hashed, other) for other in computed)}
 
 
 def is_same_password(password: str, other: str) -> bool:
     """Return whether two typed texts are the same password."""
-    return _normalize(password) == _normalize(other)
-
-
-def _normalize(password: str) -> str:
-    # Keyboards produce different code points for the same character (RFC 8265, 4.2).
-    return unicodedata.normalize("NFC", password)
+    return not set(list_forms(password)).isdisjoint(list_forms(other))
 
 
 def _hash_like(password: str, hashed: str) -> str:
     """Hash the password with the salt and the costs of another hash."""
     like = argon2.from_string(hashed)
     costs = {"rounds": like.rounds, "memory_cost": like.memory_cost, "parallelism": like.parallelism}
-    return str(argon2.using(salt=like.salt, **costs).hash(_normalize(password)))
+    return str(argon2.using(salt=like.salt, **costs).hash(password))
 
 
 @lru_cache(maxsize=1)

@@ -18,12 +18,20 @@ from app.tickets.comments import service
 from app.tickets.comments.schemas import CommentWithTicket, ReplyCreate
 from app.tickets.errors import TicketClosed
 from app.tickets.examples import REPLY
-from app.tickets.http import CHANGE_ERRORS, EXAMPLE_PATH, IfMatch, TicketId, json_response, read_changed
+from app.tickets.http import (
+    CHANGE_ERRORS,
+    EXAMPLE_PATH,
+    VIEWS_TICKETS,
+    IfMatch,
+    TicketId,
+    json_response,
+    read_changed,
+)
 from app.tickets.representation import represent_ticket, represent_user
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 
-Responder = Annotated[UserCaller, requires(Resource.COMMENTS, Action.CREATE)]
+Responder = Annotated[UserCaller, requires(Resource.COMMENTS, Action.CREATE, also=VIEWS_TICKETS)]
 
 
 @router.post(

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema
 from app.access.callers import Caller, UserCaller
 from app.core.database.filters import Filters, find_operators
 from app.core.errors import BadInput
-from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequesterEmail, Timestamp
+from app.core.fields import DEPRECATED, KnownEmail, KnownRequesterEmail, Name, OptionalParameter, Timestamp
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.search.rules import (
@@ -32,7 +32,7 @@ ME: Literal["me"] = "me"  # the caller
 # --- types of values -------------------------------------------------------------------------------------------------
 
 
-_EMAIL: TypeAdapter[str] = TypeAdapter(RequesterEmail)
+_EMAIL: TypeAdapter[str] = TypeAdapter(KnownRequesterEmail)
 
 
 def _parse_user(value: object, *words: str) -> object:
@@ -128,7 +128,7 @@ class TicketFilters(Filters):
         ),
     ] = []
     admin_email: Annotated[
-        list[Email],
+        list[KnownEmail],
         HasAssignee(),
         _repeatable("Use `assignee` instead. If both are sent, both must match."),
         DEPRECATED,
@@ -139,7 +139,7 @@ class TicketFilters(Filters):
         _repeatable("Requesters: e-mail addresses, their ids, or ids of their accounts."),
     ] = []
     customer_email: Annotated[
-        list[RequesterEmail],
+        list[KnownRequesterEmail],
         HasRequester(),
         _repeatable("Use `requester` instead. If both are sent, both must match."),
         DEPRECATED,

@@ -183,7 +183,7 @@ async def test_a_user_with_no_more_permissions_than_the_caller_can_be_changed(de
     limited, row = await add_limited_admin(desk), await add_user(desk, role_id=await add_role(desk, "tickets:view"))
     ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED", "available": True}))
     ok(await limited.put(f"/users/{row.id}/permissions", permission_lists([permission_row("users", "view")])))
-    ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(await add_role(desk, "users:update"))}))
+    ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(await add_role(desk, "users:view", "users:update"))}))
     assert (await limited.delete(f"/users/{row.id}")).status_code == 204
 
 

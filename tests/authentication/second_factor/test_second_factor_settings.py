@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -107,7 +108,9 @@ class TestConfirming:
         await set_up(user)
         assert read_invalid_fields(await user.post("/auth/2fa/confirm", {"code": code})) == {"code"}
 
-    @pytest.mark.parametrize("separator", [" ", "-", "\u00a0", "\u2013", " - "])
+    @pytest.mark.parametrize(
+        "separator", [" ", "-", "\u00a0", "\u2009", "\u3000", "\u2013", "\u2212", "\u200b", "\t", ".", " - "]
+    )
     async def test_a_code_may_hold_spaces_and_dashes(self, desk: Desk, separator: str) -> None:
         user = await create_unprotected_user(desk)
         code = (await set_up(user)).code()
@@ -116,6 +119,20 @@ class TestConfirming:
 
         pasted = f" {recovery_code.lower().replace('-', separator)} "
         assert (await user.post("/auth/2fa/disable", {"recoveryCode": pasted})).status_code == 204
+
+    async def test_codes_are_taken_in_any_grouping_wherever_they_are_read(self, desk: Desk) -> None:
+        protected = await create_protected_user(desk)
+        (first, second), user = protected.recovery_codes[:2], protected.user
+        wide = {ord(character): ord(character) + 0xFEE0 for character in string.ascii_uppercase + string.digits}
+        code = protected.authenticator.code(1)
+        ok(await protected.sign_in(totp=f"{code[:2]} {code[2:4]}\u2010{code[4:]}".translate(wide)))
+        ok(await protected.sign_in(recoveryCode=" - ".join(first.lower().replace("-", ""))))
+        ok(await protected.sign_in(recoveryCode=second.translate(wide)))
+        renewal = "\u2007".join(protected.authenticator.code(2))
+        # The authenticator's clock may be off by one step only.
+        assert_problem(await user.post("/auth/2fa/recovery-codes", {"code": renewal}), 403, "wrong_code")
+        wrong = protected.authenticator.wrong_code
+        assert_problem(await user.post("/auth/2fa/disable", {"code": f"{wrong[:3]}-{wrong[3:]}"}), 403, "wrong_code")
 
     async def test_a_wrong_code_changes_nothing(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)

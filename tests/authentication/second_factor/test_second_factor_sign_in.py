@@ -149,7 +149,30 @@ class TestLimits:
             assert_problem(
                 await protected.post(http, path, {"code": protected.authenticator.code(1)}), 429, "rate_limited"
             )
-        assert_problem(await protected.sign_in(http, totp=protected.authenticator.code(1)), 429, "rate_limited")
+
+    async def test_wrong_codes_with_a_stolen_token_do_not_keep_the_user_from_signing_in(
+        self, start: Start, protected: ProtectedUser
+    ) -> None:
+        service, code = await start(second_factor_limit="5/5 minutes"), protected.authenticator.wrong_code
+        thief, owner = service.at("203.0.113.66"), service.at("198.51.100.7")
+        statuses = [(await protected.post(thief, "/auth/2fa/disable", {"code": code})).status_code for _ in range(6)]
+        assert statuses == [403] * 5 + [429]
+        body = ok(await protected.sign_in(owner, totp=protected.authenticator.code(1)))
+        headers = {"Authorization": f"Bearer {body['accessToken']}"}
+        used = {"recoveryCode": protected.recovery_codes[0]}
+        assert (await owner.post("/auth/2fa/disable", json=used, headers=headers)).status_code == 204
+
+    async def test_wrong_codes_of_a_thief_of_the_password_leave_the_owners_network_its_attempts(
+        self, start: Start, protected: ProtectedUser
+    ) -> None:
+        service, wrong = await start(second_factor_limit="2/5 minutes"), protected.authenticator.wrong_code
+        owner, thief = service.at("198.51.100.7"), service.at("203.0.113.66")
+        ok(await protected.sign_in(owner, recoveryCode=protected.recovery_codes[0]))
+        statuses = [(await protected.sign_in(thief, totp=wrong)).status_code for _ in range(3)]
+        assert statuses == [401, 401, 429]
+        ok(await protected.sign_in(owner, recoveryCode=protected.recovery_codes[1]))
+        statuses = [(await protected.sign_in(owner, totp=wrong)).status_code for _ in range(3)]
+        assert statuses == [401, 401, 429], "a known network has no more attempts than others"
 
     async def test_wrong_codes_at_the_confirmation_count(self, start: Start, desk: Desk) -> None:
         http, user = (await start(second_factor_limit="1/5 minutes")).api.http, await create_unprotected_user(desk)

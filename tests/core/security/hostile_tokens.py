@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-KEY = "a-key-that-only-these-tests-have-0123456789"
+KEY = "tests-only-VrZ3kq8WmT1xuYbE6hNsLoJ0cDf7gPa"
 SIGNING_KEY = hmac.digest(KEY.encode(), b"access token", "sha256")
 USER, ORG, SESSION = uuid4(), uuid4(), uuid4()
 CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")

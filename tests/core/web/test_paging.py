@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, Paging
 
-KEY = "a-key-that-only-these-tests-have-0123456789"
+KEY = "tests-only-VrZ3kq8WmT1xuYbE6hNsLoJ0cDf7gPa"
 ORG = uuid4()
 FILTERS = {"status": ["OPEN"], "sort": "-createdAt"}
 
