@@ -4,19 +4,29 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 """
 
 # Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import Field
 
 from app.access.caller_identification import identify_product, identify_user, read_json, read_secret
-from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
+from app.access.callers import (
+    Caller,
+    ProductCaller,
+    UserCaller,
+    ensure_admin,
+    ensure_freshly_authenticated,
+    lacks_second_factor,
+)
 from app.access.errors import (
     AccessTokenRequired,
+    AdminRequired,
     InvalidSecretKey,
     MissingCredential,
     NotForCustomers,
     PermissionRequired,
+    ReauthenticationRequired,
     SecondFactorRequired,
     SecretKeyMismatch,
     SecretKeyRequired,
@@ -45,6 +55,25 @@ _KEY_CHALLENGE = 'OrgSecret realm="tessera"'
 _CALLER = "tessera.caller"  # in the request's scope
 
 
+class Applies(StrEnum):
+    """When an operation requires an admin, or a fresh sign-in."""
+
+    NEVER = "NEVER"
+    ALWAYS = "ALWAYS"
+    SOMETIMES = "SOMETIMES"  # depends on what the request changes: the service checks it, the description says when
+
+
+_FRESH = "a sign-in within the last five minutes (403 `reauthentication_required`: see `POST /auth/reauthenticate`)"
+_DESCRIPTIONS = {
+    (Applies.NEVER, Applies.NEVER): "",
+    (Applies.ALWAYS, Applies.NEVER): " Only admins can call it.",
+    (Applies.NEVER, Applies.ALWAYS): f" Requires {_FRESH}.",
+    (Applies.ALWAYS, Applies.ALWAYS): f" Only admins can call it. Requires {_FRESH}.",
+    (Applies.NEVER, Applies.SOMETIMES): f" Some changes require {_FRESH}.",
+    (Applies.SOMETIMES, Applies.SOMETIMES): f" Some changes require an admin and {_FRESH}.",
+}
+
+
 class Requirement:
     """What an operation requires of its caller. As a dependency, it returns the caller, identified once per request.
 
@@ -56,9 +85,13 @@ class Requirement:
         customers: whether customers may call the operation. It must then limit them to their own data. Ignored without
             `needed`: then every signed-in user may call the operation.
         before_second_factor: whether users may call the operation before they set up a mandatory second factor.
+        admin: whether the role of the user must be of the kind `ADMIN`, whatever permissions it has.
+        fresh: whether the user must have proved within the last five minutes who they are, so that a stolen access
+            token is not enough.
 
     Raises:
         ValueError: the requirement accepts no credentials.
+        KeyError: this combination of `admin` and `fresh` has no description.
     """
 
     def __init__(
@@ -70,6 +103,8 @@ class Requirement:
         secret_in_body: bool = False,
         customers: bool = False,
         before_second_factor: bool = False,
+        admin: Applies = Applies.NEVER,
+        fresh: Applies = Applies.NEVER,
     ) -> None:
         if not (users or secret):
             raise ValueError("A requirement must accept access tokens, secret keys or both.")
@@ -79,6 +114,8 @@ class Requirement:
         self.secret_in_body = secret_in_body
         self.accepts_customers = customers or needed is None
         self.before_second_factor = before_second_factor
+        self.admin, self.fresh = admin, fresh
+        self._trust_description = _DESCRIPTIONS[admin, fresh]
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller, who fulfils the requirement.
@@ -101,7 +138,10 @@ class Requirement:
         ):
             return await identify_product(request, secret)
         user = await identify_user(
-            request, secret, _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key]
+            request,
+            secret,
+            _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key],
+            needs_fresh_sign_in=self.fresh is not Applies.NEVER,
         )
         if not self.accepts_tokens:
             raise SecretKeyRequired
@@ -118,6 +158,10 @@ class Requirement:
             )
         if user.role_kind == RoleKind.CUSTOMER and not self.accepts_customers:
             raise NotForCustomers
+        if self.admin is Applies.ALWAYS:
+            ensure_admin(caller)
+        if self.fresh is Applies.ALWAYS:
+            ensure_freshly_authenticated(caller)
 
     @property
     def caller_type(self) -> object:
@@ -137,10 +181,10 @@ class Requirement:
         if not self.accepts_tokens:
             return "Requires the organisation's secret key."
         if self.permission is None:
-            return "Requires a signed-in user."
+            return f"Requires a signed-in user.{self._trust_description}"
         product = "Accepts the organisation's secret key. " if self.accepts_secret_key else ""
         customers = "" if self.accepts_customers else " Customers cannot call it."
-        return f"{product}Users need the permission `{self.permission}`.{customers}"
+        return f"{product}Users need the permission `{self.permission}`.{customers}{self._trust_description}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
@@ -165,6 +209,8 @@ class Requirement:
         found += [PermissionRequired] if self.accepts_tokens and self.permission else []
         found += [] if self.accepts_customers or not self.accepts_tokens else [NotForCustomers]
         found += [SecondFactorRequired] if self.accepts_tokens and not self.before_second_factor else []
+        found += [] if self.admin is Applies.NEVER else [AdminRequired]
+        found += [] if self.fresh is Applies.NEVER else [ReauthenticationRequired]
         return tuple(found)
 
 
@@ -206,20 +252,35 @@ def requires(
     secret: bool = False,
     secret_in_body: bool = False,
     customers: bool = False,
+    admin: Applies = Applies.NEVER,
+    fresh: Applies = Applies.NEVER,
 ) -> Any:
     """Require a permission of the users who call an operation. See `Requirement` for the arguments.
 
     Annotate the endpoint's `caller` as `UserCaller`, or as `Caller` with `secret`. `check_callers` verifies this at
     start-up.
     """
-    return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
+    return Depends(
+        Requirement(
+            (resource, action),
+            secret=secret,
+            secret_in_body=secret_in_body,
+            customers=customers,
+            admin=admin,
+            fresh=fresh,
+        )
+    )
 
 
 # Any signed-in user. The operation concerns only the caller.
 CurrentUser = Annotated[UserCaller, Depends(Requirement())]
 # The same, including users who have yet to set up a mandatory second factor.
 CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True))]
-# The same, or `None`: then the body must have the refresh token of a session.
+# The same, with a fresh sign-in.
+FreshUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True, fresh=Applies.ALWAYS))]
+# Any signed-in user, for an operation of which some changes require a fresh sign-in.
+CurrentUserSometimesFresh = Annotated[UserCaller, Depends(Requirement(fresh=Applies.SOMETIMES))]
+# As `CurrentUserBefore2FA`, or `None`: then the body must have the refresh token of a session.
 CurrentUserOrNone = Annotated[UserCaller | None, Depends(RefreshTokenRequirement())]
 # A product of the organisation, by the secret key in the header or in the body.
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]

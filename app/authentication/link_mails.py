@@ -35,10 +35,20 @@ class AccountFilter:
     is_eligible: Callable[[User], bool]
 
 
-async def send_links(database: Database, attempts: Attempts, accounts: AccountFilter, purpose: LinkPurpose) -> None:
+async def send_links(
+    database: Database,
+    attempts: Attempts,
+    accounts: AccountFilter,
+    purpose: LinkPurpose,
+    *,
+    requested_from: str | None = None,
+) -> None:
     """Mail a link to each eligible account, unless it has reached the limit of such mails.
 
     Only the accounts in the `MAX_ACCOUNTS` oldest organisations are considered, each in a transaction of its own.
+
+    Args:
+        requested_from: The address of the client.
     """
     async with database.session(None) as db:
         found = await users.list_credentials(db, accounts.email, accounts.domain, limit=MAX_ACCOUNTS)
@@ -53,4 +63,6 @@ async def send_links(database: Database, attempts: Attempts, accounts: AccountFi
                 continue
             if user.email == accounts.email and accounts.is_eligible(user):
                 at = (await organisations.get_tenant(db, account.org_id)).now()
-                links.send(db, account.org_id, user.id, user.email, purpose, at=at, actor=SYSTEM)
+                links.send(
+                    db, account.org_id, user.id, user.email, purpose, at=at, actor=SYSTEM, requested_from=requested_from
+                )

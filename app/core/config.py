@@ -8,6 +8,7 @@ import json
 import math
 import secrets
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -121,6 +122,7 @@ class Settings(BaseSettings):
     sign_in_failure_limit: str = "10/5 minutes"
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
+    session_max_days: int = Field(90, ge=1, le=3650)
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -258,6 +260,11 @@ class Settings(BaseSettings):
     def has_transaction_pooler(self) -> bool:
         """Whether a pooler lends connections to the database for one transaction at a time."""
         return self.database_pooler == "transaction"
+
+    @property
+    def session_max_age(self) -> timedelta:
+        """How long a session lasts at most, however often it is refreshed."""
+        return timedelta(days=self.session_max_days)
 
     @property
     def base_url(self) -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
-from app.access.operation_requirements import requires
+from app.access.operation_requirements import Applies, requires
 from app.access.transactions import transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.accounts.erasure import service
@@ -19,7 +19,7 @@ from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
-Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE)]
+Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE, fresh=Applies.ALWAYS)]
 
 
 @router.delete(

@@ -83,7 +83,7 @@ async def sign_up(body: SignUpRequest, request: Request, response: Response) -> 
     new, password_hash = await _hash_password(body, tenant, request)
     await attempts.count_mail("sign-up", body.email)
     async with database.session(tenant.id) as db:
-        user = await service.sign_up(db, tenant, new, body.role, password_hash)
+        user = await service.sign_up(db, tenant, new, body.role, password_hash, address=address_of(request))
     response.headers["Location"] = "/me"
     return User.of(user)
 

@@ -38,11 +38,22 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
     return user
 
 
-async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str) -> User:
+async def sign_up(
+    db: AsyncSession,
+    tenant: Tenant,
+    new: NewUser,
+    role_kind: RoleKind,
+    password_hash: str,
+    *,
+    address: str | None,
+) -> User:
     """Create an account that its future user asks for. All but customers wait for an admin's approval.
 
     If the e-mail is taken, nothing is created and its owner is notified. The response does not reveal this: the result
     is then a user who was not written, after the same amount of work.
+
+    Args:
+        address: the client's address, which the page of the mailed link shows to the owner of the e-mail address.
     """
     user = build_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
     owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
@@ -55,16 +66,16 @@ async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: Rol
         except EmailTaken:  # by a concurrent sign-up
             owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
         else:
-            _announce(db, tenant, user)
+            _announce(db, tenant, user, address)
     if owner_id is not None:
         record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, user_id=owner_id))
     return user
 
 
-def _announce(db: AsyncSession, tenant: Tenant, user: User) -> None:
+def _announce(db: AsyncSession, tenant: Tenant, user: User, address: str | None) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(db, UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role_kind, status=user.status))
-    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
+    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor, requested_from=address)
 
 
 async def _write_and_undo(

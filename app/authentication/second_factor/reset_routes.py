@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
-from app.access.operation_requirements import requires
+from app.access.operation_requirements import Applies, requires
 from app.access.transactions import transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.accounts.users.errors import UserNotFound
@@ -20,7 +20,7 @@ from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
-Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE)]
+Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE, fresh=Applies.ALWAYS)]
 
 
 @router.delete(
