@@ -74,10 +74,10 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
     now, user = real_now(), await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
-    _ensure_email_is_verified(user)
     factor = await codes.lock_factor(db, user)
     if factor is None:
         raise SecondFactorNotSetUp
+    _ensure_email_is_verified(user)
     step = codes.find_step(secret_key, factor, code, now)
     if step is None:
         raise WrongCode
