@@ -4,7 +4,6 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 """
 
 # Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -31,6 +30,7 @@ from app.access.errors import (
     SecretKeyMismatch,
     SecretKeyRequired,
 )
+from app.access.trust_requirements import TRUST_DESCRIPTIONS, Applies
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import Forbidden, TesseraError, Unauthenticated
 from app.core.security.access_tokens import InvalidToken
@@ -53,25 +53,6 @@ BodySecret = Annotated[
 ]
 _KEY_CHALLENGE = 'OrgSecret realm="tessera"'
 _CALLER = "tessera.caller"  # in the request's scope
-
-
-class Applies(StrEnum):
-    """When an operation requires an admin, or a fresh sign-in."""
-
-    NEVER = "NEVER"
-    ALWAYS = "ALWAYS"
-    SOMETIMES = "SOMETIMES"  # depends on what the request changes: the service checks it, the description says when
-
-
-_FRESH = "a sign-in within the last five minutes (403 `reauthentication_required`: see `POST /auth/reauthenticate`)"
-_DESCRIPTIONS = {
-    (Applies.NEVER, Applies.NEVER): "",
-    (Applies.ALWAYS, Applies.NEVER): " Only admins can call it.",
-    (Applies.NEVER, Applies.ALWAYS): f" Requires {_FRESH}.",
-    (Applies.ALWAYS, Applies.ALWAYS): f" Only admins can call it. Requires {_FRESH}.",
-    (Applies.NEVER, Applies.SOMETIMES): f" Some changes require {_FRESH}.",
-    (Applies.SOMETIMES, Applies.SOMETIMES): f" Some changes require an admin and {_FRESH}.",
-}
 
 
 class Requirement:
@@ -115,7 +96,7 @@ class Requirement:
         self.accepts_customers = customers or needed is None
         self.before_second_factor = before_second_factor
         self.admin, self.fresh = admin, fresh
-        self._trust_description = _DESCRIPTIONS[admin, fresh]
+        self._trust_description = TRUST_DESCRIPTIONS[admin, fresh]
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller, who fulfils the requirement.

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Header, Request, Response
 from app.access.attempt_limits import Limit
 from app.access.callers import Caller, UserCaller
 from app.access.limited_operations import limited
-from app.access.operation_requirements import Applies, requires
+from app.access.operation_requirements import requires
 from app.access.services import get_origins, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.core.config import Settings
 from app.core.errors import TooMany

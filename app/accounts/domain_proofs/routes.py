@@ -12,9 +12,10 @@ from pydantic import MISSING
 from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
 from app.access.limited_operations import limited
-from app.access.operation_requirements import Applies, requires
+from app.access.operation_requirements import requires
 from app.access.services import Services, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.domain_proofs import service
 from app.accounts.domain_proofs.dns import read_txt

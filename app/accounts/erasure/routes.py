@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Request
 
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
-from app.access.operation_requirements import Applies, requires
+from app.access.operation_requirements import requires
 from app.access.transactions import transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.erasure import service
 from app.accounts.users.errors import LastAdmin, UserNotFound

@@ -12,9 +12,10 @@ from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
 from app.access.limited_operations import limited
-from app.access.operation_requirements import Applies, requires
+from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.invitations import service
 from app.accounts.invitations.errors import NotInvited

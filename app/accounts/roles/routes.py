@@ -10,9 +10,10 @@ from pydantic import MISSING
 
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
-from app.access.operation_requirements import Applies, requires
+from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles import queries, service
 from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
