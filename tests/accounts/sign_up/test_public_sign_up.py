@@ -102,7 +102,6 @@ class TestNewAddress:
         token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
         assert (await verify_email(desk.api.http, token)).status_code == 200
-
         assert (await list_users(desk, email))[0].email_verified_at is not None
 
     async def test_the_same_address_can_sign_up_in_two_organisations(
