@@ -33,6 +33,7 @@ from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
 from app.authentication.email_addresses.routes import router as email_addresses
 from app.authentication.passwords.routes import router as passwords
+from app.authentication.reauthentication.routes import router as reauthentication
 from app.authentication.second_factor.reset_routes import router as second_factor_reset
 from app.authentication.second_factor.routes import router as second_factor
 from app.authentication.sessions.queries import find_principal
@@ -76,8 +77,8 @@ from app.worker import Worker
 # Paths are matched in this order: tickets first, since they get the most requests.
 ROUTERS = (
     fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
-    organisations, domain_proofs, requesters, sign_in, sessions, passwords, email_addresses, second_factor, social,
-    users,
+    organisations, domain_proofs, requesters, sign_in, sessions, reauthentication, passwords, email_addresses,
+    second_factor, social, users,
     erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
     operations, pages,
 )  # fmt: skip

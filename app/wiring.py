@@ -51,7 +51,13 @@ from app.notifications.links import fill_in_link
 from app.notifications.mails import EMAIL
 from app.notifications.recipient_limit import limit_recipients
 from app.notifications.ticket_mails import mail_new_assignee, mail_reply_to_requester, remind_requester
-from app.organisations.events import OrganisationDomainLost, OrganisationSignedUp
+from app.notifications.trust_mails import mail_domain_proof, mail_trusted_changes
+from app.organisations.events import (
+    OrganisationDomainLost,
+    OrganisationDomainVerified,
+    OrganisationSignedUp,
+    OrganisationUpdated,
+)
 from app.requesters.events import RequesterErased
 from app.requesters.reactions import erase_requesters, follow_account, follow_name
 from app.tickets.assignment.backlog import (
@@ -106,6 +112,8 @@ REACTIONS = (
     .on(UserErased, delete_sign_in_data, erase_requesters, unassign_tickets, erase_mails)
     .on(SecondFactorDisabled, end_sessions_after_reset)
     .on(OrganisationSignedUp, seed_menus)
+    .on(OrganisationUpdated, mail_trusted_changes)
+    .on(OrganisationDomainVerified, mail_domain_proof)
 )
 
 # Event -> what gives rows the time of the event. Runs under the lock of the organisation's counter.

@@ -24,6 +24,7 @@ from app import wiring
 from app.access.credential_changes import delete_old_changes
 from app.accounts.single_use_links import service as links
 from app.authentication.sessions import service as sessions
+from app.authentication.social import used_states
 from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
 from app.core.database.pool import Database
@@ -81,6 +82,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
                 await deliveries.delete_old(db, org_id, worker.channels, before)
                 + await sessions.delete_expired(db, org_id, now)
                 + await links.delete_expired(db, org_id, now)
+                + await used_states.delete_expired(db, org_id, now)
                 + await recipient_limit.delete_expired(db, org_id, now)
             )
         if deleted:

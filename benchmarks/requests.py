@@ -115,7 +115,13 @@ async def _sign_in_admins(data: Dataset, secret_key: str) -> dict[str, dict[str,
         org_id, user_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
         sessions.append((org_id, session_id, user_id, now, now + SESSION_LIFETIME))
         token = issue_access_token(
-            secret_key, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
+            secret_key,
+            user_id=user_id,
+            org_id=org_id,
+            session_id=session_id,
+            role="ADMIN",
+            now=now,
+            session_expires_at=now + SESSION_LIFETIME,
         )
         headers[one.id] = {"Authorization": f"Bearer {token}"}
     async with connected(data.address) as connection, all_organisations(connection):

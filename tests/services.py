@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from app.accounts.users.models import Credential
 from app.authentication.second_factor.codes import SubmittedCode
+from app.authentication.sessions.rules import DEFAULT_MAX_AGE
 from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.service import Account
@@ -57,7 +58,7 @@ async def finish_sign_in(desk: Desk, account: Account) -> None:
     async with desk.database.session(desk.id) as db:
         locked = await sign_in.lock_account(db, account)
         client = ClientInfo(device="", address="")
-        await sign_in.sign_in(db, desk.api.secret_key, locked, client, SubmittedCode())
+        await sign_in.sign_in(db, desk.api.secret_key, locked, client, SubmittedCode(), max_age=DEFAULT_MAX_AGE)
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,17 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
-async def identify_user(request: Request, secret: str | None, how_to_send: str) -> UserCaller:
+async def identify_user(
+    request: Request, secret: str | None, how_to_send: str, *, needs_fresh_sign_in: bool = False
+) -> UserCaller:
     """Return the user of the access token in the request.
 
     Args:
         secret: the secret key in the request, which cannot replace the access token.
         how_to_send: tells a client without credentials how to send some.
+        needs_fresh_sign_in: whether a session that is not fresh is looked up again. The user may have authenticated
+        again
+            in another process, which this one has not read yet.
 
     Raises:
         MissingCredential, InvalidToken
@@ -76,6 +81,8 @@ async def identify_user(request: Request, secret: str | None, how_to_send: str) 
     if token is None:
         raise MissingCredential(how_to_send)
     tenant, user = await cache.resolve_access_token(token)
+    if needs_fresh_sign_in and not user.is_freshly_authenticated:
+        tenant, user = await cache.resolve_access_token(token, cached=False)
     _note_tenant(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from app.access.errors import PrivilegeEscalation
+from app.access.errors import AdminRequired, PrivilegeEscalation, ReauthenticationRequired
 from app.access.tenant import Tenant
 from app.access.user_permissions import Permissions, RoleKind, exceeds
+from app.core.clock import real_now
 from app.core.outbox.events import Actor, ActorType
+
+# A sign-in counts as fresh for this long. A stolen access token is rarely that young.
+FRESH_SIGN_IN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,7 @@ class Principal:
     """The signed-in user of a request, with the permissions that they have at this moment.
 
     `session_id` is the session that the access token belongs to. It lasts for `session_lifetime` after its last use.
+    `authenticated_at` is when the user last proved in it who they are (real time); refreshing is no proof.
     """
 
     id: UUID
@@ -30,11 +35,17 @@ class Principal:
     second_factor: bool
     session_id: UUID
     session_lifetime: timedelta
+    authenticated_at: datetime
 
     @property
     def is_limited_to_own_tickets(self) -> bool:
         """Whether the user can reach only their own tickets, and the data of those tickets."""
         return self.role_kind == RoleKind.CUSTOMER
+
+    @property
+    def is_freshly_authenticated(self) -> bool:
+        """Whether the user proved who they are within the last `FRESH_SIGN_IN`."""
+        return real_now() - self.authenticated_at <= FRESH_SIGN_IN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +107,23 @@ def ensure_can_grant(caller: UserCaller, role_kind: str, permissions: Permission
     user = caller.user
     if RoleKind(role_kind).outranks(user.role_kind) or exceeds(permissions, user.permissions):
         raise PrivilegeEscalation
+
+
+def ensure_admin(caller: UserCaller) -> None:
+    """Refuse callers whose role is not of the kind `ADMIN`, whatever permissions they have.
+
+    Raises:
+        AdminRequired
+    """
+    if caller.user.role_kind != RoleKind.ADMIN:
+        raise AdminRequired
+
+
+def ensure_freshly_authenticated(caller: UserCaller) -> None:
+    """Refuse callers whose sign-in is not fresh. Such an operation declares it: see `Requirement`.
+
+    Raises:
+        ReauthenticationRequired
+    """
+    if not caller.user.is_freshly_authenticated:
+        raise ReauthenticationRequired

@@ -113,17 +113,20 @@ class CredentialCache:
             self._tenants.put(hashed, _Lookup(tenant, began_at))
         return tenant
 
-    async def resolve_access_token(self, token: str) -> tuple[Tenant, Principal]:
+    async def resolve_access_token(self, token: str, *, cached: bool = True) -> tuple[Tenant, Principal]:
         """Return the organisation and the user of an access token.
+
+        Args:
+            cached: whether an earlier lookup counts.
 
         Raises:
             InvalidToken: the token is not valid, its session has ended, or its user is not active.
         """
         claims = self.read_claims(token)
         key = (claims.org_id, claims.user_id, claims.session_id)
-        cached = self._users.get(key)
-        if cached is not None and self._is_valid(cached.began_at, claims.org_id, claims.user_id):
-            return cached.found  # a session lasts longer than its access tokens
+        lookup = self._users.get(key) if cached else None
+        if lookup is not None and self._is_valid(lookup.began_at, claims.org_id, claims.user_id):
+            return lookup.found  # a session lasts at least as long as its access tokens
         began_at = time.monotonic()
         async with self._database.driver(claims.org_id) as driver:
             found = await self._find_user(driver, *key, real_now())

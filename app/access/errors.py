@@ -50,6 +50,26 @@ class PermissionRequired(Forbidden):
     title = "You lack the permission for this: ask an admin for a role that has it."
 
 
+class AdminRequired(Forbidden):
+    """The operation, or one of the fields that were sent, is for users whose role is of the kind `ADMIN`."""
+
+    code = "admin_required"
+    title = "Only admins can do this: ask one of them."
+
+
+class ReauthenticationRequired(Forbidden):
+    """The user signed in more than five minutes ago, and the operation needs a fresh proof of who they are.
+
+    Not a 401, because clients sign their user out when they get a 401.
+    """
+
+    code = "reauthentication_required"
+    title = (
+        "This needs a sign-in within the last five minutes: send your password to POST /auth/reauthenticate, or sign "
+        "in again, and repeat the request."
+    )
+
+
 class NotForCustomers(Forbidden):
     """Customers can use only their own tickets and profile."""
 

@@ -10,17 +10,27 @@ from fastapi import Depends, Request
 from pydantic import Field
 
 from app.access.caller_identification import identify_product, identify_user, read_json, read_secret
-from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
+from app.access.callers import (
+    Caller,
+    ProductCaller,
+    UserCaller,
+    ensure_admin,
+    ensure_freshly_authenticated,
+    lacks_second_factor,
+)
 from app.access.errors import (
     AccessTokenRequired,
+    AdminRequired,
     InvalidSecretKey,
     MissingCredential,
     NotForCustomers,
     PermissionRequired,
+    ReauthenticationRequired,
     SecondFactorRequired,
     SecretKeyMismatch,
     SecretKeyRequired,
 )
+from app.access.trust_requirements import TRUST_DESCRIPTIONS, Applies
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import Forbidden, TesseraError, Unauthenticated
 from app.core.security.access_tokens import InvalidToken
@@ -57,9 +67,13 @@ class Requirement:
         customers: whether customers may call the operation. It must then limit them to their own data. Ignored without
             `needed`: then every signed-in user may call the operation.
         before_second_factor: whether users may call the operation before they set up a mandatory second factor.
+        admin: whether the role of the user must be of the kind `ADMIN`, whatever permissions it has.
+        fresh: whether the user must have proved within the last five minutes who they are, so that a stolen access
+            token is not enough.
 
     Raises:
         ValueError: the requirement accepts no credentials.
+        KeyError: this combination of `admin` and `fresh` has no description.
     """
 
     def __init__(
@@ -72,6 +86,8 @@ class Requirement:
         secret_in_body: bool = False,
         customers: bool = False,
         before_second_factor: bool = False,
+        admin: Applies = Applies.NEVER,
+        fresh: Applies = Applies.NEVER,
     ) -> None:
         if not (users or secret):
             raise ValueError("A requirement must accept access tokens, secret keys or both.")
@@ -82,6 +98,8 @@ class Requirement:
         self.secret_in_body = secret_in_body
         self.accepts_customers = customers or needed is None
         self.before_second_factor = before_second_factor
+        self.admin, self.fresh = admin, fresh
+        self._trust_description = TRUST_DESCRIPTIONS[admin, fresh]
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller, who fulfils the requirement.
@@ -104,7 +122,10 @@ class Requirement:
         ):
             return await identify_product(request, secret)
         user = await identify_user(
-            request, secret, _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key]
+            request,
+            secret,
+            _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key],
+            needs_fresh_sign_in=self.fresh is not Applies.NEVER,
         )
         if not self.accepts_tokens:
             raise SecretKeyRequired
@@ -120,6 +141,10 @@ class Requirement:
                 raise PermissionRequired(f"The permission {missing} is required: ask an admin for a role that has it.")
         if user.role_kind == RoleKind.CUSTOMER and not self.accepts_customers:
             raise NotForCustomers
+        if self.admin is Applies.ALWAYS:
+            ensure_admin(caller)
+        if self.fresh is Applies.ALWAYS:
+            ensure_freshly_authenticated(caller)
 
     @property
     def caller_type(self) -> object:
@@ -139,12 +164,12 @@ class Requirement:
         if not self.accepts_tokens:
             return "Requires the organisation's secret key."
         if self.permission is None:
-            return "Requires a signed-in user."
+            return f"Requires a signed-in user.{self._trust_description}"
         product = "Accepts the organisation's secret key. " if self.accepts_secret_key else ""
         customers = "" if self.accepts_customers else " Customers cannot call it."
         needed = " and ".join(f"`{one}`" for one in self.permissions)
         plural = "s" if len(self.permissions) > 1 else ""
-        return f"{product}Users need the permission{plural} {needed}.{customers}"
+        return f"{product}Users need the permission{plural} {needed}.{customers}{self._trust_description}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
@@ -169,6 +194,8 @@ class Requirement:
         found += [PermissionRequired] if self.accepts_tokens and self.permission else []
         found += [] if self.accepts_customers or not self.accepts_tokens else [NotForCustomers]
         found += [SecondFactorRequired] if self.accepts_tokens and not self.before_second_factor else []
+        found += [] if self.admin is Applies.NEVER else [AdminRequired]
+        found += [] if self.fresh is Applies.NEVER else [ReauthenticationRequired]
         return tuple(found)
 
 
@@ -211,6 +238,8 @@ def requires(
     secret: bool = False,
     secret_in_body: bool = False,
     customers: bool = False,
+    admin: Applies = Applies.NEVER,
+    fresh: Applies = Applies.NEVER,
 ) -> Any:
     """Require a permission of the users who call an operation. See `Requirement` for the arguments.
 
@@ -218,7 +247,15 @@ def requires(
     start-up.
     """
     return Depends(
-        Requirement((resource, action), also=also, secret=secret, secret_in_body=secret_in_body, customers=customers)
+        Requirement(
+            (resource, action),
+            also=also,
+            secret=secret,
+            secret_in_body=secret_in_body,
+            customers=customers,
+            admin=admin,
+            fresh=fresh,
+        )
     )
 
 
@@ -226,7 +263,11 @@ def requires(
 CurrentUser = Annotated[UserCaller, Depends(Requirement())]
 # The same, including users who have yet to set up a mandatory second factor.
 CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True))]
-# The same, or `None`: then the body must have the refresh token of a session.
+# The same, with a fresh sign-in.
+FreshUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True, fresh=Applies.ALWAYS))]
+# Any signed-in user, for an operation of which some changes require a fresh sign-in.
+CurrentUserSometimesFresh = Annotated[UserCaller, Depends(Requirement(fresh=Applies.SOMETIMES))]
+# As `CurrentUserBefore2FA`, or `None`: then the body must have the refresh token of a session.
 CurrentUserOrNone = Annotated[UserCaller | None, Depends(RefreshTokenRequirement())]
 # A product of the organisation, by the secret key in the header or in the body.
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]

@@ -58,6 +58,13 @@ def permission(resource: Resource, action: Action) -> str:
 
 ALL: Permissions = frozenset(permission(resource, action) for resource in Resource for action in Action)
 
+# A user with any of these can give others access, or take it from them. To grant them is to make an admin of sorts.
+ADMINISTRATIVE: Permissions = frozenset(
+    permission(resource, action)
+    for resource in (Resource.USERS, Resource.ROLES, Resource.KEYS, Resource.ORG, Resource.WEBHOOKS)
+    for action in (Action.CREATE, Action.UPDATE, Action.DELETE)
+)
+
 # Required to work on tickets: a user who lacks either is not assigned tickets, nor mailed their texts.
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
@@ -75,3 +82,8 @@ def combine_permissions(role_permissions: Permissions, granted: Permissions, den
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
     """Return whether `wanted` has a permission that is not in `own`."""
     return not wanted <= own
+
+
+def amounts_to_admin(role_kind: RoleKind, permissions: Permissions) -> bool:
+    """Return whether a user of this kind with these permissions can decide who has access to the organisation."""
+    return role_kind == RoleKind.ADMIN or not ADMINISTRATIVE.isdisjoint(permissions)

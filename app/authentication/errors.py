@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import Forbidden
+from app.core.errors import Conflict, Forbidden
 
 
 class WrongPassword(Forbidden):
@@ -13,3 +13,18 @@ class WrongPassword(Forbidden):
 
     code = "wrong_password"
     title = "The password is wrong. Send the current one, or set a new one with POST /auth/password/forgot."
+
+
+class NoPassword(Conflict):
+    """The user signs in at a provider and has no password."""
+
+    code = "no_password"
+    title = "This account has no password yet: set one with POST /auth/password/forgot."
+
+
+class EmailNotVerified(Forbidden):
+    """The e-mail is not verified at the provider, or not in Tessera."""
+
+    code = "email_not_verified"
+    title = "The e-mail is not verified."
+    advice = "`detail` says whether to verify it at the provider or in Tessera."

@@ -57,4 +57,13 @@ async def send_links(database: Database, attempts: Attempts, accounts: AccountFi
                 continue
             if user.email == accounts.email and accounts.is_eligible(user):
                 at = (await organisations.get_tenant(db, account.org_id)).now()
-                links.send(db, account.org_id, user.id, user.email, purpose, at=at, actor=SYSTEM)
+                links.send(
+                    db,
+                    account.org_id,
+                    user.id,
+                    user.email,
+                    purpose,
+                    at=at,
+                    actor=SYSTEM,
+                    requested_from=accounts.address,
+                )

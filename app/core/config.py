@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import json
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
     mail_limit: str = "50/15 minutes"  # mails that clients of one network cause to one e-mail address
+    session_max_days: int = Field(90, ge=1, le=3650)
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -260,6 +262,11 @@ class Settings(BaseSettings):
     def has_transaction_pooler(self) -> bool:
         """Whether a pooler lends connections to the database for one transaction at a time."""
         return self.database_pooler == "transaction"
+
+    @property
+    def session_max_age(self) -> timedelta:
+        """How long a session lasts at most, however often it is refreshed."""
+        return timedelta(days=self.session_max_days)
 
     @property
     def base_url(self) -> str:

@@ -85,7 +85,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
 def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
     if link.purpose is LinkPurpose.VERIFY_DOMAIN:
         return _write_domain_mail(organisation, link)
-    return _write_account_mail(
+    return write_account_mail(
         organisation,
         link.purpose.lower(),
         link.email,
@@ -101,7 +101,7 @@ def _write_domain_mail(organisation: Tenant, link: Link) -> MailDraft:
 
     The organisation is one that any visitor may have signed up.
     """
-    mail = _write_account_mail(
+    mail = write_account_mail(
         organisation,
         "verify_domain",
         link.email,
@@ -123,9 +123,9 @@ async def mail_domain_loss(
 ) -> None:
     """Tell the admins on `organisation.domain_lost` that another organisation has proved their domain."""
     organisation = await get_tenant(db, org_id)
-    admins = await _find_admins_to_notify(db, org_id)
+    admins = await find_admins_to_notify(db, org_id)
     drafts = [
-        _write_account_mail(
+        write_account_mail(
             organisation,
             "domain_lost",
             email,
@@ -152,10 +152,10 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .order_by(User.id)
     )
     organisation = await get_tenant(db, org_id)
-    admins = await _find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    admins = await find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
     # Templates: the recipient is set for each admin below.
     requests = [
-        _write_account_mail(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting
+        write_account_mail(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting
     ]
     recent_counts = await _count_recent_mails(
         db, org_id, list(admins.values()), {request.subject for request in requests}
@@ -185,7 +185,7 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def _find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind | None = None) -> Mapping[UUID, str]:
+async def find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind | None = None) -> Mapping[UUID, str]:
     """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
     statement = (
         select(User.id, User.email)
@@ -209,7 +209,7 @@ async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequenc
     )
     users = {user.id: user for user in found if is_deliverable(user.email)}
     notices = {
-        (event.type, user.id): _write_account_mail(
+        (event.type, user.id): write_account_mail(
             organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _make_notice_context(user, event)
         )
         for event in events
@@ -234,9 +234,7 @@ async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChan
     organisation = await get_tenant(db, org_id)
     # Read from the database, because a statement may have changed the row without changing the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    notice = _write_account_mail(
-        organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)}
-    )
+    notice = write_account_mail(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])
 
 
@@ -246,7 +244,7 @@ def mask(email: str) -> str:
     return f"{local[:1]}•••@{domain}"
 
 
-def _write_account_mail(
+def write_account_mail(
     organisation: Tenant,
     template: str,
     recipient: str,
@@ -255,7 +253,9 @@ def _write_account_mail(
     *,
     link: str | None = None,
     link_id: UUID | None = None,
+    author_id: UUID | None = None,
 ) -> MailDraft:
+    """Write a mail about an account. See `write_draft` for the arguments."""
     return write_draft(
         organisation,
         template,
@@ -263,6 +263,7 @@ def _write_account_mail(
         context,
         fallback_subject=f"[{organisation.name}] {template.replace('_', ' ').capitalize()}",
         user_id=user_id,
+        author_id=author_id,
         link=link,
         link_id=link_id,
     )

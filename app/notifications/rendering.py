@@ -23,6 +23,8 @@ with any text as the name:
   `expires_at`
 - `verify_domain`, to the postmaster of a domain: `link`, `expires_at` and `domain`
 - `domain_lost`, to the admins: `domain` and `new_domain`
+- `trust_changed`, to the admins: `user` (the name and the id of the user who made the change, or `None` if it was the
+  owner of a domain), `changes` (a line for each), `client` and `changed_at`
 - `sign_up_requested`, to the admins: `role` (the requested one, such as `ENGINEER`)
 - `account_approved`: nothing more
 - `account_rejected`: `reason` (or `None`)

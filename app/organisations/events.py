@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from app.core.outbox.events import Event
+from app.core.outbox.events import Event, ReactionOnly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,17 @@ class OrganisationSignedUp(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class OrganisationUpdated(Event):
-    """Settings changed: `{field: {from, to}}`. The values are of the settings' types."""
+    """Settings changed: `{field: {from, to}}`. The values are of the settings' types.
+
+    The stored event lacks the client that changed them.
+    """
 
     type: ClassVar[str] = "organisation.updated"
 
     changes: Annotated[
         dict[str, dict[str, Any]], Field(description="The settings that changed: `{field: {from, to}}`.")
     ]
+    client: ReactionOnly[str]
 
 
 class ProofMethod(StrEnum):
@@ -38,13 +42,17 @@ class ProofMethod(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OrganisationDomainVerified(Event):
-    """The organisation proved that a domain is its own. It is the organisation's domain from now on."""
+    """The organisation proved that a domain is its own. It is the organisation's domain from now on.
+
+    The stored event lacks the client that sent the proof.
+    """
 
     type: ClassVar[str] = "organisation.domain_verified"
 
     domain: Annotated[str, Field(description="The domain.")]
     method: Annotated[ProofMethod, Field(description="How it was proved.")]
     previous_domain: Annotated[str, Field(description="The organisation's domain before; may be the same.")]
+    client: ReactionOnly[str]
 
 
 @dataclass(frozen=True, kw_only=True)

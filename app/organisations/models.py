@@ -23,9 +23,11 @@ class OrganisationStatus(StrEnum):
 class Organisation(Base):
     """A tenant. `clock_offset` is zero except in a sandbox.
 
-    Links in mails lead to `app_url`, or else to Tessera's own pages. Browsers of its origin (`app_origin`) and of
-    `allowed_origins` may read responses. `domain_verified_at` is when the organisation proved that `domain` is its own.
-    `reference_prefix` is that of an earlier domain, which the references of its tickets keep.
+    Links in mails lead to `app_url`, or else to Tessera's own pages. So only an admin who has just signed in may set
+    it. `unconfirmed_app_url` is one from before this rule, which a user who is no admin had set: nothing leads to it.
+    Browsers of its origin (`app_origin`) and of `allowed_origins` may read responses. `domain_verified_at` is when the
+    organisation proved that `domain` is its own. `reference_prefix` is that of an earlier domain, which the references
+    of its tickets keep.
     """
 
     __tablename__ = "organisations"
@@ -43,6 +45,7 @@ class Organisation(Base):
     support_email: Mapped[str | None]
     app_url: Mapped[str | None]
     app_origin: Mapped[str | None]
+    unconfirmed_app_url: Mapped[str | None]
     allowed_origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     ticket_path: Mapped[str] = mapped_column(default="/tickets/{id}", server_default=text("'/tickets/{id}'"))
     require_2fa: Mapped[bool] = mapped_column(default=False, server_default=text("false"))

@@ -14,13 +14,14 @@ from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import get_origins, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.core.config import Settings
 from app.core.errors import TooMany
 from app.core.fields import OptionalParameter
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
-from app.core.web.client_address import address_of
+from app.core.web.client_address import address_of, describe_client
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
@@ -38,7 +39,7 @@ from app.organisations.schemas import (
 WAIT_FOR_BUSY = 3.0  # seconds, for tickets that are locked by other requests
 
 Reader = Annotated[Caller, requires(Resource.ORG, Action.VIEW, secret=True, customers=True)]
-Editor = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE)]
+Editor = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE, admin=Applies.SOMETIMES, fresh=Applies.SOMETIMES)]
 ClockMover = Annotated[Caller, requires(Resource.ORG, Action.UPDATE, secret=True)]
 
 SignUpToken = Annotated[
@@ -127,11 +128,15 @@ async def change_organisation(body: OrganisationUpdate, caller: Editor, request:
     `allowedOrigins` are the origins of your front ends: browsers let their pages call this API (CORS). The origin of
     `appUrl` is always allowed. A change takes effect within seconds; browsers remember a permission for ten minutes.
 
+    `appUrl`, `allowedOrigins`, `supportEmail` and `require2fa` carry trust: links in mails lead to `appUrl`, for
+    example. Changing their values takes an admin who has just signed in, and is mailed to all admins. Sending the
+    present values is no change.
+
     With `require2fa`, requests of admins and engineers without a second factor are refused with 403
     `second_factor_required` until they set one up: see `POST /auth/2fa/setup`.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
-        row = await service.change(db, caller.tenant, caller.actor, body.changes())
+        row = await service.change(db, caller, body.changes(), describe_client(request))
     get_origins(request).invalidate()
     return Organisation.of(row, caller.now)
 

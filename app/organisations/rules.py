@@ -16,6 +16,9 @@ _NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
 MAX_PREFIX_LENGTH = 10
 # The suffix of the placeholders for lost domains. A domain under `.invalid` cannot be registered (RFC 2606).
 PLACEHOLDER_DOMAIN = "displaced.invalid"
+# The settings on which others rely: where links in mails lead, whose pages may call the API, where replies to mails go,
+# and who needs a second factor. Only an admin who has just signed in may change them, and all admins get a mail.
+TRUSTED_SETTINGS = frozenset({"app_url", "allowed_origins", "support_email", "require_2fa"})
 # What mail programs make a link of, even without a scheme. IDNA takes all of these dots for one (RFC 3490, 3.1).
 _HOST = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:[.\u3002\uff0e\uff61][^\W_](?:[\w-]*[^\W_])?)+")
 _DOT = re.compile(r"[.\u3002\uff0e\uff61]")

@@ -213,6 +213,13 @@ class Organisation(ResponseModel):
     timezone: Annotated[str, _TIMEZONE]
     support_email: Annotated[str | None, _SUPPORT_EMAIL]
     app_url: Annotated[str | None, _APP_URL]
+    unconfirmed_app_url: Annotated[
+        str | None,
+        Field(
+            description="An `appUrl` that a user who is no admin has set with an earlier version. Nothing leads to it "
+            "until an admin sets it as `appUrl`."
+        ),
+    ]
     allowed_origins: Annotated[list[str], _ALLOWED_ORIGINS]
     ticket_path: Annotated[str, _TICKET_PATH]
     require_2fa: Annotated[bool, _REQUIRE_2FA]
@@ -236,6 +243,7 @@ class Organisation(ResponseModel):
             timezone=row.timezone,
             support_email=row.support_email,
             app_url=row.app_url,
+            unconfirmed_app_url=row.unconfirmed_app_url,
             allowed_origins=row.allowed_origins,
             ticket_path=row.ticket_path,
             require_2fa=row.require_2fa,

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.callers import UserCaller, ensure_admin, ensure_freshly_authenticated
 from app.access.tenant import Tenant
 from app.core.changes import Changes
 from app.core.clock import real_now
@@ -18,13 +19,14 @@ from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, NotFound
 from app.core.ids import new_id
 from app.core.outbox import timers
-from app.core.outbox.events import SYSTEM, Actor, record
+from app.core.outbox.events import SYSTEM, Actor, ReactionOnly, record
 from app.core.outbox.models import Counter, Relay
 from app.core.security.secret_keys import generate_secret_key, hash_secret_key
 from app.organisations import queries
 from app.organisations.errors import DomainTaken, NotASandbox
 from app.organisations.events import ClockAdvanced, OrganisationSignedUp, OrganisationUpdated
 from app.organisations.models import Organisation, SecretKey
+from app.organisations.rules import TRUSTED_SETTINGS
 
 DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
@@ -85,23 +87,42 @@ async def get_organisation(db: AsyncSession, org_id: UUID) -> Organisation:
     return organisation
 
 
-async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: OrganisationChanges) -> Organisation:
+async def change(db: AsyncSession, caller: UserCaller, changes: OrganisationChanges, client: str) -> Organisation:
     """Change settings. Values that are already set change nothing.
+
+    Args:
+        client: describes the client that sends the changes, in a mail to all admins.
 
     Raises:
         NotFound
+        AdminRequired, ReauthenticationRequired: one of `TRUSTED_SETTINGS` would change.
     """
-    await queries.lock_organisation(db, tenant.id)
-    organisation = await db.get(Organisation, tenant.id, populate_existing=True)
+    await queries.lock_organisation(db, caller.org_id)
+    organisation = await db.get(Organisation, caller.org_id, populate_existing=True)
     if organisation is None:
         raise NotFound
+    values = changes.values_differing_from(organisation)
+    settles_app_url = organisation.unconfirmed_app_url is not None and changes.app_url is not MISSING
+    if settles_app_url or values.keys() & TRUSTED_SETTINGS:
+        ensure_admin(caller)
+        ensure_freshly_authenticated(caller)
+    if settles_app_url:
+        organisation.unconfirmed_app_url = None
     changed = {}
-    for name, value in changes.values_differing_from(organisation).items():
-        changed[_API_NAMES.get(name) or to_camel(name)] = {"from": getattr(organisation, name), "to": value}
+    for name, value in values.items():
+        changed[get_api_name(name)] = {"from": getattr(organisation, name), "to": value}
         setattr(organisation, name, value)
     if changed:
-        record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=changed))
+        event = OrganisationUpdated(
+            at=caller.tenant.now(), actor=caller.actor, changes=changed, client=ReactionOnly(client)
+        )
+        record(db, event)
     return organisation
+
+
+def get_api_name(setting: str) -> str:
+    """Return the name in the API of a column with a setting."""
+    return _API_NAMES.get(setting) or to_camel(setting)
 
 
 async def advance_clock(

@@ -100,7 +100,18 @@ async def _forgot(world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _resend(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/email/resend", {"email": (await world.create_user()).email})
+    return Request("/auth/email/resend", {"email": (await world.create_user(verified=False)).email})
+
+
+async def _verify_email(world: World, _caller: SignedInUser | None) -> Request:
+    user = await world.create_user(verified=False)
+    token = await world.issue_link_token(user, LinkPurpose.VERIFY_EMAIL)
+    return Request("/auth/email/verify", {"token": token, "account": str(user.id)})
+
+
+async def _disown_email(world: World, _caller: SignedInUser | None) -> Request:
+    user = await world.create_user(verified=False)
+    return Request("/auth/email/disown", {"token": await world.issue_link_token(user, LinkPurpose.VERIFY_EMAIL)})
 
 
 async def _change_email(_world: World, _caller: SignedInUser | None) -> Request:
@@ -229,6 +240,7 @@ REQUESTS: dict[str, Make] = {
     "exchangeSocialSignIn": _link("/auth/oidc/exchange", LinkPurpose.SIGN_IN),
     "refreshSession": _refresh,
     "signOut": _fixed("/auth/signout"),
+    "reauthenticate": _fixed("/auth/reauthenticate", {"password": PASSWORD}),
     "signOutEverywhere": _fixed("/auth/signout-all"),
     "verifyToken": _fixed("/auth/verify", {"token": "not-one"}),
     "listMySessions": _fixed("/me/sessions"),
@@ -236,7 +248,9 @@ REQUESTS: dict[str, Make] = {
     "forgotPassword": _forgot,
     "resetPassword": _link("/auth/password/reset", LinkPurpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
     "changePassword": _fixed("/auth/password/change", {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}),
-    "verifyEmail": _link("/auth/email/verify", LinkPurpose.VERIFY_EMAIL),
+    "verifyEmail": _verify_email,
+    "lookUpEmailLink": _link("/auth/email/lookup", LinkPurpose.VERIFY_EMAIL),
+    "disownEmail": _disown_email,
     "resendVerification": _resend,
     "changeEmail": _change_email,
     "setUpSecondFactor": _fixed("/auth/2fa/setup"),

@@ -51,7 +51,7 @@ CHANGING = {op.definition["operationId"]: op.method for op in OPERATIONS if op.m
 KNOWN_CHANGES = {
     "changeOrganisation", "signOut", "signOutEverywhere", "endMySession", "resetPassword", "confirmSecondFactor",
     "changeUser", "disableSecondFactor", "resetUserSecondFactor", "setUserRole", "setUserPermissions",
-    "eraseUser", "changeMe", "confirmOrganisationDomain",
+    "eraseUser", "changeMe", "reauthenticate", "confirmOrganisationDomain",
 }  # fmt: skip
 
 Allowed = dict[UUID | str, tuple[UUID | None, object]]

@@ -49,6 +49,8 @@ class World:
                 return await self.create_user(RoleKind.ADMIN, desk=self.other)
             case "auditor":
                 return await self.create_user(RoleKind.ENGINEER, role_id=self.role_id)
+            case "stale":
+                return await self.create_user(RoleKind.ADMIN)
             case "ADMIN" | "ENGINEER" | "CUSTOMER":
                 return await self.create_user(RoleKind(column))
             case _:
@@ -68,6 +70,7 @@ class World:
         status: AccountStatus = AccountStatus.ACTIVE,
         role_id: UUID | None = None,
         second_factor: bool = False,
+        verified: bool = True,
         desk: Desk | None = None,
     ) -> SignedInUser:
         """Create a user whose password has a cheap hash, and sign them in if they are active."""
@@ -77,7 +80,7 @@ class World:
             org_id=organisation.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role_kind=role,
             role_id=role_id,
             second_factor=second_factor,
-            status=status, available=False, created_at=real_now(),
+            status=status, available=False, created_at=real_now(), email_verified_at=real_now() if verified else None,
         )  # fmt: skip
         async with organisation.database.session(organisation.id) as db:
             await users.add_user(db, row, cheap_hash(PASSWORD))
@@ -123,6 +126,8 @@ class World:
 async def create_world(desk: Desk) -> World:
     """Add a custom role to `desk`. Create another organisation, and a third one whose secret key is revoked."""
     other = await create_desk(desk.api, desk.database)
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(UserRow).where(UserRow.org_id == desk.id).values(email_verified_at=real_now()))
     spare = await create_desk(desk.api, desk.database)
     now = real_now()
     role = Role(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from sqlalchemy import select, update
@@ -14,6 +14,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
+from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import make_link_token
@@ -87,3 +88,18 @@ async def list_event_types(desk: Desk, user_id: UUID) -> list[str]:
 
 async def sign_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD, **more: object) -> httpx.Response:
     return await http.post("/auth/signin", json={"email": email, "password": password, **more})
+
+
+async def verify_email(http: httpx.AsyncClient, token: str) -> httpx.Response:
+    """Look up the account of a link, and confirm it."""
+    found = await http.post("/auth/email/lookup", json={"token": token})
+    account = found.json()["account"] if found.status_code == 200 else str(uuid4())
+    return await http.post("/auth/email/verify", json={"token": token, "account": account})
+
+
+async def age_session(desk: Desk, session_id: UUID, age: timedelta = timedelta(minutes=6)) -> None:
+    """Make a session as old as if its access token had been stolen."""
+    async with desk.database.session(desk.id) as db:
+        conditions = (Session.org_id == desk.id, Session.id == session_id)
+        values = {"created_at": real_now() - age, "reauthenticated_at": None}
+        await db.execute(update(Session).where(*conditions).values(values))

@@ -177,15 +177,34 @@ async def test_an_address_is_confirmed_by_the_button_and_not_by_opening_the_page
     await reader.follow(link)
     await expect(reader.page.get_by_label("New password")).to_be_hidden()
     await reader.page.wait_for_load_state("networkidle")
-    assert reader.list_posted_paths() == []
+    assert reader.list_posted_paths() == ["/auth/email/lookup"]
     assert not await is_verified(desk, user.id)
-    await reader.page.get_by_role("button", name="Confirm").click()
+    for shown in ("Mia Holm", user.email, f"Growfin ({desk.domain})"):
+        await expect(reader.page.get_by_role("definition").filter(has_text=shown)).to_be_visible()
+    await reader.page.get_by_role("button", name="This is my account: confirm").click()
     await reader.is_told("Your e-mail address is confirmed.")
 
     assert await is_verified(desk, user.id)
     await reader.follow(link)
-    await reader.page.get_by_role("button", name="Confirm").click()
     await reader.is_refused(NOT_VALID)
+    await expect(reader.page.get_by_role("button")).to_have_count(0)
+
+
+async def test_the_owner_of_an_address_refuses_an_account_of_another_person(
+    desk: Desk, reader: Reader, link_to: LinkTo
+) -> None:
+    user = await add_user(desk, first_name="<img src=x onerror=alert(1)>")
+    await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
+
+    await reader.follow(await link_to(user.email))
+    await expect(reader.page.get_by_role("definition").filter(has_text="<img src=x")).to_be_visible()
+    await reader.page.get_by_role("button", name="I did not sign up").click()
+    await reader.is_told("The account cannot use your e-mail address.")
+
+    assert reader.list_posted_paths() == ["/auth/email/lookup", "/auth/email/disown"]
+    async with desk.database.session(desk.id) as db:
+        conditions = (User.org_id == desk.id, User.id == user.id)
+        assert await db.scalar(select(User.status).where(*conditions)) == "ERASED"
 
 
 async def is_verified(desk: Desk, user_id: UUID) -> bool:
@@ -231,7 +250,6 @@ async def test_a_page_without_a_token_says_so_and_has_no_form(reader: Reader, pa
 
 async def test_a_forged_token_is_refused_and_not_shown(reader: Reader) -> None:
     await reader.page.goto(f"{reader.address}/verify-email#token=<img src=x onerror=alert(1)>")
-    await reader.page.get_by_role("button", name="Confirm").click()
 
     await reader.is_refused(NOT_VALID)
     assert await reader.page.locator("img").count() == 0
@@ -242,7 +260,7 @@ async def test_another_link_can_be_opened_on_the_same_page(reader: Reader) -> No
     await reader.is_refused("This link is incomplete.")
     await reader.page.evaluate("location.hash = 'token=another'")
 
-    await expect(reader.page.get_by_role("button", name="Confirm")).to_be_visible()
+    await reader.is_refused(NOT_VALID)
     await expect(reader.page).to_have_url(f"{reader.address}/verify-email")
 
 

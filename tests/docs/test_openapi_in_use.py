@@ -37,8 +37,11 @@ REFUSED = {
     "refreshSession": "invalid_refresh_token",
     "resetPassword": "link_expired",
     "verifyEmail": "link_expired",
+    "lookUpEmailLink": "link_expired",
+    "disownEmail": "link_expired",
     "acceptInvitation": "link_expired",
-    "confirmSecondFactor": "wrong_code",
+    "setUpSecondFactor": "email_not_verified",
+    "confirmSecondFactor": "second_factor_not_set_up",
     "renewRecoveryCodes": "second_factor_not_set_up",
     "disableSecondFactor": "second_factor_not_set_up",
     "confirmOrganisationDomain": "link_expired",
@@ -128,7 +131,7 @@ async def manage_requesters(tour: Tour) -> None:
 
 
 async def manage_own_account(tour: Tour) -> None:
-    await tour.call("getMe", "changeMe", "getMyMenu", "deletePicture", "setUpSecondFactor")
+    await tour.call("getMe", "changeMe", "getMyMenu", "deletePicture", "reauthenticate")
     await tour.call("forgotPassword", "resendVerification", "changeEmail")
     assert await tour.call("verifyToken") == {"active": False}
     sessions = (await tour.call("listMySessions"))["items"]

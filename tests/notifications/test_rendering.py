@@ -51,6 +51,12 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "second_factor_enabled": {},
     "second_factor_disabled": {},
     "session_revoked": {},
+    "trust_changed": {
+        "user": "Ada Lovelace (0190b8e5-0000-7000-8000-000000000001)",
+        "changes": "appUrl: none → https://desk.growfin.com\nrequire2fa: no → yes",
+        "client": "Mozilla/5.0 (X11), 198.51.100.7",
+        "changed_at": CLOSING,
+    },
     "identity_linked": {"provider": "google"},
 }
 CONTEXTS = TICKETS | ACCOUNTS

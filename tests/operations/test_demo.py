@@ -219,7 +219,8 @@ async def test_mails_are_sent_for_later_events_and_not_for_demo_events(database:
     assert await read_rows(database, org_id, Mail) == []
     ticket = next(t for t in await read_rows(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(User, (org_id, ticket.assignee_id)), new_id())
+        row = await db.get_one(User, (org_id, ticket.assignee_id))
+        admin = principal_of(row, new_id(), authenticated_at=real_now())
         caller = UserCaller(tenant=await get_tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) > 0

@@ -113,6 +113,7 @@ async def fill(connection: Connection, org_id: UUID) -> None:
         "recovery_codes": {"org_id": org_id, "user_id": user, "hash": b"1"},
         "external_identities": {"org_id": org_id, "provider": "okta", "subject": "1", "user_id": user,
                                 "created_at": NOW},
+        "used_social_states": {"org_id": org_id, "state_hash": b"1", "expires_at": NOW},
         "pictures": {"org_id": org_id, "user_id": user, "image": b"1"},
         "menus": {"org_id": org_id, "id": new_id(), "name": "Tickets", "position": 1, "created_at": NOW,
                   "updated_at": NOW},

@@ -30,4 +30,4 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> UserCaller:
     ada = await sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
     db.info[ORG_ID] = org_id
     await run_before_commit(db)
-    return UserCaller(tenant=product.tenant, user=principal_of(ada, new_id()), now=NOW)
+    return UserCaller(tenant=product.tenant, user=principal_of(ada, new_id(), authenticated_at=NOW), now=NOW)

@@ -11,12 +11,12 @@ from pydantic import MISSING
 
 from app.access.attempt_limits import Limit
 from app.access.callers import UserCaller
-from app.access.errors import PermissionRequired
 from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import Services, get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
-from app.access.user_permissions import Action, Resource, RoleKind
+from app.access.trust_requirements import Applies
+from app.access.user_permissions import Action, Resource
 from app.accounts.domain_proofs import service
 from app.accounts.domain_proofs.dns import read_txt
 from app.accounts.domain_proofs.errors import DnsUnavailable, DomainNotProved
@@ -32,7 +32,7 @@ from app.accounts.domain_proofs.service import Proof
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.core.errors import BadInput, TooMany
-from app.core.web.client_address import address_of
+from app.core.web.client_address import address_of, describe_client
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations.errors import DomainTaken
@@ -43,7 +43,8 @@ from app.organisations.service import get_organisation
 
 router = APIRouter(prefix="/org/domain", tags=["Organisations"], route_class=Route)
 
-DomainOwner = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE)]
+DomainReader = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE, admin=Applies.ALWAYS)]
+DomainOwner = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE, admin=Applies.ALWAYS, fresh=Applies.ALWAYS)]
 
 
 @router.get(
@@ -53,10 +54,9 @@ DomainOwner = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE)]
     responses=responses(),
 )
 async def get_domain(
-    domain_query: Annotated[DomainQuery, Query()], caller: DomainOwner, db: Db, request: Request
+    domain_query: Annotated[DomainQuery, Query()], caller: DomainReader, db: Db, request: Request
 ) -> OrganisationDomain:
-    """Return the TXT record that proves the organisation's domain, or another one. Only for admins."""
-    _ensure_admin(caller)
+    """Return the TXT record that proves the organisation's domain, or another one."""
     organisation = await get_organisation(db, caller.org_id)
     domain = domain_query.domain or organisation.domain
     return OrganisationDomain.of(organisation, domain, get_services(request).secret_key, [])
@@ -70,7 +70,7 @@ async def get_domain(
 )
 @limited(Limit.DOMAIN_PROOFS)
 async def verify_domain(body: DomainVerification, caller: DomainOwner, request: Request) -> OrganisationDomain:
-    """Prove that a domain belongs to the organisation. Only for admins.
+    """Prove that a domain belongs to the organisation. All admins get a mail.
 
     With `DNS`, the TXT record must exist: see `GET /org/domain`. With `EMAIL`, a link is mailed to
     `postmaster@` and `admin@` of the domain. It works once, for a day, and leads to a page of this service. An
@@ -80,7 +80,6 @@ async def verify_domain(body: DomainVerification, caller: DomainOwner, request: 
     gets a placeholder. References of tickets stay as they are. The limit of mails to outside addresses, if the
     installation has one, ends with the proof.
     """
-    _ensure_admin(caller)
     services = get_services(request)
     domain = _check_own_domain(caller) if body.domain is MISSING else body.domain
     await services.attempts.count_domain_proof(body.method, caller.org_id, domain, address_of(request))
@@ -121,7 +120,7 @@ async def _look_up_record(services: Services, org_id: UUID, domain: str) -> None
 
 async def _accept(request: Request, proof: Proof) -> Organisation:
     open_transaction = partial(transaction_refreshing_credentials, request)
-    return await service.accept_proof(get_services(request).database, open_transaction, proof)
+    return await service.accept_proof(get_services(request).database, open_transaction, proof, describe_client(request))
 
 
 def _check_own_domain(caller: UserCaller) -> str:
@@ -134,8 +133,3 @@ def _check_own_domain(caller: UserCaller) -> str:
         return refuse_public_suffix(caller.tenant.domain)
     except ValueError as error:
         raise BadInput.of_field("domain", f"{caller.tenant.domain}: {error} Send the domain to prove.") from None
-
-
-def _ensure_admin(caller: UserCaller) -> None:
-    if caller.user.role_kind != RoleKind.ADMIN:
-        raise PermissionRequired("Only admins can prove a domain: ask one of them.")

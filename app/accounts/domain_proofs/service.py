@@ -21,7 +21,7 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
-from app.core.outbox.events import SYSTEM, Actor, record
+from app.core.outbox.events import SYSTEM, Actor, ReactionOnly, record
 from app.core.outbox.models import Counter
 from app.core.security.opaque_tokens import TokenSubject
 from app.organisations.errors import DomainTaken
@@ -78,7 +78,9 @@ async def read_proof(database: Database, subject: TokenSubject) -> Proof:
         return Proof(org_id=link.org_id, domain=get_domain_of(link.email), method=ProofMethod.EMAIL, actor=SYSTEM)
 
 
-async def accept_proof(database: Database, open_transaction: OpenTransaction, proof: Proof) -> Organisation:
+async def accept_proof(
+    database: Database, open_transaction: OpenTransaction, proof: Proof, client: str
+) -> Organisation:
     """Give the domain to the organisation that has proved it.
 
     The organisation that held it loses it in a transaction of its own, since row level security separates the events of
@@ -87,6 +89,7 @@ async def accept_proof(database: Database, open_transaction: OpenTransaction, pr
 
     Args:
         open_transaction: opens a transaction that changes what credentials of an organisation resolve to.
+        client: describes the client that sends the proof, in a mail to all admins.
 
     Raises:
         DomainTaken: another organisation has proved it before.
@@ -99,7 +102,7 @@ async def accept_proof(database: Database, open_transaction: OpenTransaction, pr
                 await _displace(db, holder.id, proof.domain)
         try:
             async with open_transaction(proof.org_id) as db:
-                return await _set_domain(db, proof)
+                return await _set_domain(db, proof, client)
         except DomainTaken:
             continue
     raise DomainTaken
@@ -130,7 +133,7 @@ async def _displace(db: AsyncSession, org_id: UUID, domain: str) -> None:
     record(db, OrganisationDomainLost(at=now, actor=SYSTEM, domain=domain, new_domain=organisation.domain))
 
 
-async def _set_domain(db: AsyncSession, proof: Proof) -> Organisation:
+async def _set_domain(db: AsyncSession, proof: Proof, client: str) -> Organisation:
     """Store a proof. References that users know stay as they are; without tickets, they follow the new domain.
 
     Raises:
@@ -158,6 +161,7 @@ async def _set_domain(db: AsyncSession, proof: Proof) -> Organisation:
             domain=proof.domain,
             method=proof.method,
             previous_domain=previous,
+            client=ReactionOnly(client),
         ),
     )
     return organisation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete
@@ -15,7 +16,7 @@ from app.accounts.users.events import UserErased
 from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import ANONYMOUS_FIRST_NAME, ANONYMOUS_LAST_NAME, AccountStatus, erased_email
 from app.accounts.users.service import changing_user
-from app.core.outbox.events import ReactionOnly, record
+from app.core.outbox.events import Actor, ReactionOnly, record
 
 # The tables of accounts that hold data of one user. Other domains delete their own when they react to `UserErased`.
 PERSONAL_TABLES = (Credential, UserWord, Link, Picture)
@@ -28,20 +29,29 @@ async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
-        record(
-            db,
-            UserErased(
-                at=caller.now,
-                actor=caller.actor,
-                user_id=user.id,
-                name=ReactionOnly(user.full_name),
-                email=ReactionOnly(user.email),
-                email_was_verified=ReactionOnly(user.email_verified_at is not None),
-            ),
-        )
-        for table in PERSONAL_TABLES:
-            await db.execute(delete(table).where(table.org_id == user.org_id, table.user_id == user.id))
-        _make_anonymous(user)
+        await erase_locked(db, user, at=caller.now, actor=caller.actor)
+
+
+async def erase_locked(db: AsyncSession, user: User, *, at: datetime, actor: Actor) -> None:
+    """Delete the personal data of a locked user, who is not the last full admin.
+
+    Args:
+        at: the organisation's time.
+    """
+    record(
+        db,
+        UserErased(
+            at=at,
+            actor=actor,
+            user_id=user.id,
+            name=ReactionOnly(user.full_name),
+            email=ReactionOnly(user.email),
+            email_was_verified=ReactionOnly(user.email_verified_at is not None),
+        ),
+    )
+    for table in PERSONAL_TABLES:
+        await db.execute(delete(table).where(table.org_id == user.org_id, table.user_id == user.id))
+    _make_anonymous(user)
 
 
 def _make_anonymous(user: User) -> None:

@@ -15,6 +15,7 @@ from app.access.limited_operations import limited
 from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.invitations import service
 from app.accounts.invitations.errors import NotInvited
@@ -35,6 +36,8 @@ from app.core.web.routing import Route
 router = APIRouter(tags=["Users"], route_class=Route)
 
 Inviter = Annotated[UserCaller, requires(Resource.USERS, Action.CREATE)]
+# To invite an admin requires a fresh sign-in: see `service.invite`.
+AdminInviter = Annotated[UserCaller, requires(Resource.USERS, Action.CREATE, fresh=Applies.SOMETIMES)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _INVITED = {
@@ -58,7 +61,9 @@ _INVITED = {
     ),
 )  # fmt: skip
 @limited(Limit.INVITATIONS)
-async def invite_user(body: InvitationCreate, caller: Inviter, request: Request, response: Response) -> InvitedUser:
+async def invite_user(
+    body: InvitationCreate, caller: AdminInviter, request: Request, response: Response
+) -> InvitedUser:
     """Create an account that is `INVITED` until its user follows the mailed link and sets a password.
 
     The link's token can be used once, with `POST /auth/invitation/accept`, within 7 days. The role, given by `role` or

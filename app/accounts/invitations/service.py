@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import UserCaller, ensure_can_grant
+from app.access.callers import UserCaller, ensure_can_grant, ensure_freshly_authenticated
 from app.access.tenant import Tenant
-from app.access.user_permissions import RoleKind
+from app.access.user_permissions import RoleKind, amounts_to_admin
 from app.accounts.invitations.errors import NotInvited
 from app.accounts.roles import queries as roles
 from app.accounts.roles.models import AnyRole
@@ -55,10 +55,14 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     Raises:
         BadInput: there is no such role.
         PrivilegeEscalation: the role has permissions that the caller lacks, or a kind above the caller's.
+        ReauthenticationRequired: the role amounts to an admin's, and the caller's sign-in is not fresh.
         EmailTaken
     """
     role = await _lock_role(db, caller.org_id, new)
-    ensure_can_grant(caller, role.kind, frozenset(role.permissions))
+    permissions = frozenset(role.permissions)
+    ensure_can_grant(caller, role.kind, permissions)
+    if amounts_to_admin(role.kind, permissions):
+        ensure_freshly_authenticated(caller)
     user = build_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
     user.assign_role(role)
     await add_user(db, user, password_hash=None)

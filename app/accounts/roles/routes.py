@@ -13,6 +13,7 @@ from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles import queries, service
 from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
@@ -28,7 +29,7 @@ router = APIRouter(prefix="/roles", tags=["Roles"], route_class=Route)
 
 Reader = Annotated[UserCaller, requires(Resource.ROLES, Action.VIEW)]
 Creator = Annotated[UserCaller, requires(Resource.ROLES, Action.CREATE)]
-Editor = Annotated[UserCaller, requires(Resource.ROLES, Action.UPDATE)]
+Editor = Annotated[UserCaller, requires(Resource.ROLES, Action.UPDATE, fresh=Applies.SOMETIMES)]
 Deleter = Annotated[UserCaller, requires(Resource.ROLES, Action.DELETE)]
 RoleId = Annotated[UUID, Path(alias="id")]
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import UserCaller, ensure_can_grant
+from app.access.callers import UserCaller, ensure_can_grant, ensure_freshly_authenticated
 from app.access.errors import PrivilegeEscalation
-from app.access.user_permissions import Permissions, RoleKind, exceeds
+from app.access.user_permissions import Permissions, RoleKind, amounts_to_admin, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
@@ -83,6 +83,9 @@ async def change(
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
         PrivilegeEscalation: The role has, or would have, permissions that the caller lacks; its kind is above the
             caller's; or it is the caller's own role, and would gain permissions.
+        ReauthenticationRequired: The permissions change, the role amounts to an admin's before or after, and the
+        caller's
+            sign-in is not fresh.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
@@ -94,6 +97,8 @@ async def change(
         raise PrivilegeEscalation
     if (name in {None, role.name}) and after == before:
         return role
+    if after != before and amounts_to_admin(role.kind, before | after):
+        ensure_freshly_authenticated(caller)
     if name is not None and name != role.name:
         await _check_name(db, caller.org_id, name, except_id=role.id)
         role.name = name

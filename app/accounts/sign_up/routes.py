@@ -83,7 +83,9 @@ async def sign_up(body: SignUpRequest, request: Request, response: Response) -> 
     new, password_hash = await _hash_password(body, tenant, request)
     sends_mail = await attempts.count_sign_up_mail(tenant.id, body.email, address_of(request))
     async with database.session(tenant.id) as db:
-        user = await service.sign_up(db, tenant, new, body.role, password_hash, sends_mail=sends_mail)
+        user = await service.sign_up(
+            db, tenant, new, body.role, password_hash, address=address_of(request), sends_mail=sends_mail
+        )
     response.headers["Location"] = "/me"
     return User.of(user)
 

@@ -39,7 +39,14 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
 
 
 async def sign_up(
-    db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str, *, sends_mail: bool = True
+    db: AsyncSession,
+    tenant: Tenant,
+    new: NewUser,
+    role_kind: RoleKind,
+    password_hash: str,
+    *,
+    address: str | None,
+    sends_mail: bool = True,
 ) -> User:
     """Create an account that its future user asks for. All but customers wait for an admin's approval.
 
@@ -47,6 +54,7 @@ async def sign_up(
     is then a user who was not written, after the same amount of work.
 
     Args:
+        address: the client's address, which the page of the mailed link shows to the owner of the e-mail address.
         sends_mail: false if the client has caused too many mails to the address. Its owner can request another link.
     """
     user = build_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
@@ -60,17 +68,19 @@ async def sign_up(
         except EmailTaken:  # by a concurrent sign-up
             owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
         else:
-            _announce(db, tenant, user, sends_mail=sends_mail)
+            _announce(db, tenant, user, address, sends_mail=sends_mail)
     if owner_id is not None and sends_mail:
         record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, user_id=owner_id))
     return user
 
 
-def _announce(db: AsyncSession, tenant: Tenant, user: User, *, sends_mail: bool) -> None:
+def _announce(db: AsyncSession, tenant: Tenant, user: User, address: str | None, *, sends_mail: bool) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(db, UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role_kind, status=user.status))
     if sends_mail:
-        links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
+        links.send(
+            db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor, requested_from=address
+        )
 
 
 async def _write_and_undo(

@@ -40,7 +40,7 @@ class Link(Base):
 
     `email` is the address that the link was sent to; using the link verifies it, or its domain. `password_hash`, on a
     link that changes the e-mail, is the password hashed with the salt of the new address. `remembered` is whether the
-    sign-in opens a session of 30 days.
+    sign-in opens a session of 30 days. `requested_from` is the address of the client that asked for the link, if known.
     """
 
     __tablename__ = "links"
@@ -51,6 +51,7 @@ class Link(Base):
     purpose: Mapped[LinkPurpose] = mapped_column(TextEnum(LinkPurpose))
     email: Mapped[str]
     password_hash: Mapped[str | None]
+    requested_from: Mapped[str | None]
     remembered: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -57,13 +57,16 @@ def send(
     at: datetime,
     actor: Actor,
     password_hash: str | None = None,
+    requested_from: str | None = None,
 ) -> Link:
     """Issue a link and mail it to `email`.
 
     Args:
         at: the organisation's time.
+        requested_from: the address of the client that asked for the link.
     """
     link = issue(db, org_id, user_id, email, purpose, password_hash=password_hash)
+    link.requested_from = requested_from
     record(db, LinkRequested(at=at, actor=actor, user_id=user_id, link_id=link.id, purpose=purpose))
     return link
 

@@ -13,6 +13,7 @@ from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
 from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import models, queries, service
@@ -40,6 +41,11 @@ router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
 Viewer = Annotated[UserCaller, requires(Resource.USERS, Action.VIEW)]
 # The response shows the whole user.
 Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE, also=(Resource.USERS, Action.VIEW))]
+# Changes of what an admin may do, or of who is one, require a fresh sign-in: see `changing_user`.
+AdminEditor = Annotated[
+    UserCaller,
+    requires(Resource.USERS, Action.UPDATE, also=(Resource.USERS, Action.VIEW), fresh=Applies.SOMETIMES),
+]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _REJECTED = {**ENGINEER_USER, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
@@ -83,7 +89,7 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserDetails:
         body=True, example_overrides={200: ENGINEER_USER},
     ),
 )  # fmt: skip
-async def change_user(user_id: UserId, body: UserUpdate, caller: Editor, request: Request) -> UserDetails:
+async def change_user(user_id: UserId, body: UserUpdate, caller: AdminEditor, request: Request) -> UserDetails:
     """Change any of these fields. Access tokens that are in use follow within five seconds.
 
     You cannot change a user whose kind of role is higher than yours (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or who
@@ -100,7 +106,7 @@ async def change_user(user_id: UserId, body: UserUpdate, caller: Editor, request
     summary="Approve a user who signed up",
     responses=responses(UserNotFound, PrivilegeEscalation, NotPending, example_overrides={200: ENGINEER_USER}),
 )
-async def approve_user(user_id: UserId, caller: Editor, request: Request) -> UserDetails:
+async def approve_user(user_id: UserId, caller: AdminEditor, request: Request) -> UserDetails:
     """Make an account active that is `PENDING` or `REJECTED`. The user gets a mail.
 
     Admins and engineers become available, and waiting tickets are assigned at once.
@@ -131,7 +137,7 @@ async def reject_user(
         UserNotFound, PrivilegeEscalation, LastAdmin, body=True, example_overrides={200: ENGINEER_USER}
     ),
 )
-async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Editor, request: Request) -> UserDetails:
+async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: AdminEditor, request: Request) -> UserDetails:
     """Give a user a built-in role or one of the organisation's own, which replaces the present one.
 
     Permissions that are granted and denied to the user stay. Access tokens that are in use follow within five seconds.
@@ -160,7 +166,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     responses=responses(UserNotFound, PrivilegeEscalation, LastAdmin, body=True),
 )
 async def set_user_permissions(
-    user_id: UserId, body: UserPermissionsUpdate, caller: Editor, request: Request
+    user_id: UserId, body: UserPermissionsUpdate, caller: AdminEditor, request: Request
 ) -> UserPermissions:
     """Replace the permissions that are granted and denied to a user on top of the role.
 

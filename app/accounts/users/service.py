@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Principal, UserCaller, ensure_can_grant
+from app.access.callers import Principal, UserCaller, ensure_can_grant, ensure_freshly_authenticated
 from app.access.errors import PrivilegeEscalation
-from app.access.user_permissions import Permissions, RoleKind, exceeds
+from app.access.user_permissions import Permissions, RoleKind, amounts_to_admin, exceeds
 from app.accounts.roles import queries as roles
 from app.accounts.roles.models import AnyRole
 from app.accounts.roles.rules import BUILT_IN
@@ -30,7 +31,7 @@ from app.accounts.users.events import (
 )
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
-from app.core.outbox.events import record
+from app.core.outbox.events import Actor, record
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.queries import lock_organisation
 
@@ -55,6 +56,9 @@ async def changing_user(db: AsyncSession, caller: UserCaller, user_id: UUID) -> 
         PrivilegeEscalation: the user has permissions that the caller lacks or a kind of role above the caller's,
             before or after the change.
         LastAdmin: the organisation would have no full admin left.
+        ReauthenticationRequired: the user amounts to an admin before or after the change, which concerns their rights,
+        and
+            the caller's sign-in is not fresh.
         InvalidToken: the caller has lost permissions to a concurrent change.
     """
     me = caller.user
@@ -66,16 +70,21 @@ async def changing_user(db: AsyncSession, caller: UserCaller, user_id: UUID) -> 
     if user_id != me.id:
         ensure_can_grant(caller, user.role_kind, user.permissions)
     caller_is_unchanged = my_row is not None and _has_all_rights_of(my_row, me)
-    was_full_admin = _is_full_admin(user)
+    was_full_admin, rights_before = is_full_admin(user), _read_rights(user)
 
     with recording_availability(db, user, at=caller.now, actor=caller.actor):
         yield user
 
     # In this order: of two admins who demote each other, the second learns that they are the last one.
-    if was_full_admin and not any(_is_full_admin(other) for other in users.values()):
+    if was_full_admin and not any(is_full_admin(other) for other in users.values()):
         raise LastAdmin
     if not caller_is_unchanged:
         raise InvalidToken
+    rights_after = _read_rights(user)
+    if rights_before != rights_after and any(
+        amounts_to_admin(*rights) for rights in (rights_before, rights_after) if rights
+    ):
+        ensure_freshly_authenticated(caller)
     if user.status != AccountStatus.ERASED:
         ensure_can_grant(caller, user.role_kind, user.permissions)
 
@@ -88,7 +97,13 @@ def _has_all_rights_of(user: User, principal: Principal) -> bool:
     )
 
 
-def _is_full_admin(user: User) -> bool:
+def _read_rights(user: User) -> tuple[RoleKind, Permissions] | None:
+    """Return what a user may do; `None` if the account is not active."""
+    return (user.role_kind, user.permissions) if user.status == AccountStatus.ACTIVE else None
+
+
+def is_full_admin(user: User) -> bool:
+    """Return whether a user has every permission: see `rules.is_full_admin`."""
     return rules.is_full_admin(role_kind=user.role_kind, role_id=user.role_id, status=user.status, denied=user.denied)
 
 
@@ -115,12 +130,22 @@ async def change(db: AsyncSession, caller: UserCaller, user_id: UUID, changes: U
 async def _change_status(db: AsyncSession, caller: UserCaller, user: User, status: AccountStatus) -> None:
     if user.status not in rules.SETTLED:
         raise NotActiveYet(user.status)
-    user.status = status
     if status is AccountStatus.ACTIVE:
+        user.status = status
         record(db, UserReactivated(at=caller.now, actor=caller.actor, user_id=user.id))
         return
+    await suspend_locked(db, user, at=caller.now, actor=caller.actor)
+
+
+async def suspend_locked(db: AsyncSession, user: User, *, at: datetime, actor: Actor) -> None:
+    """Suspend a locked user, who is not the last full admin.
+
+    Args:
+        at: the organisation's time.
+    """
+    user.status = AccountStatus.SUSPENDED
     await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN)
-    record(db, UserSuspended(at=caller.now, actor=caller.actor, user_id=user.id))
+    record(db, UserSuspended(at=at, actor=actor, user_id=user.id))
 
 
 def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) -> None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempt_limits import Attempts
-from app.access.callers import UserCaller
+from app.access.callers import UserCaller, ensure_freshly_authenticated
+from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
+from app.accounts.erasure.service import erase_locked
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
+from app.accounts.users.service import is_full_admin, suspend_locked
 from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
-from app.authentication.email_addresses.errors import SameEmail
+from app.authentication.email_addresses.errors import AccountNotConfirmed, SameEmail
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
+from app.authentication.sessions import service as sessions
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput
-from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
+from app.core.outbox.events import SYSTEM, Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.password_hashing import derive_salt, hash_password, match_hashes
+from app.organisations.queries import lock_organisation
 
 _STATUSES_THAT_MAY_VERIFY = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 
@@ -34,44 +42,109 @@ _STATUSES_THAT_MAY_VERIFY = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 
 
 async def mail_verification_links(
-    database: Database, attempts: Attempts, email: str, domain: str | None, address: str | None
+    database: Database, attempts: Attempts, email: str, domain: str | None, requested_from: str | None
 ) -> None:
     """Mail a link to the accounts of an e-mail address that have not verified it yet.
 
     Args:
         domain: The domain of the organisation; `None` for all organisations.
-        address: The client's address.
+        requested_from: The address of the client.
     """
 
     def is_unverified(user: User) -> bool:
         return user.email_verified_at is None and user.status in _STATUSES_THAT_MAY_VERIFY
 
-    await send_links(database, attempts, AccountFilter(email, domain, address, is_unverified), LinkPurpose.VERIFY_EMAIL)
+    accounts = AccountFilter(email, domain, requested_from, is_unverified)
+    await send_links(database, attempts, accounts, LinkPurpose.VERIFY_EMAIL)
 
 
-async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
-    """Verify the address that a link was mailed to. A `CHANGE_EMAIL` link first sets the user's e-mail.
+@dataclass(frozen=True)
+class LinkedAccount:
+    """The account for which a link verifies an address."""
+
+    tenant: Tenant
+    user: User
+    link: Link
+
+
+async def look_up_account(db: AsyncSession, subject: TokenSubject) -> LinkedAccount:
+    """Return the account of a link, without using the link.
 
     Raises:
+        LinkExpired
+    """
+    link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
+    tenant = await links.get_tenant(db, link)
+    try:
+        user = await users.get_user(db, link.org_id, link.user_id)
+    except UserNotFound:
+        raise LinkExpired from None
+    _ensure_may_verify(user, link)
+    return LinkedAccount(tenant, user, link)
+
+
+async def verify_email(db: AsyncSession, subject: TokenSubject, account_id: UUID | None) -> User:
+    """Verify the address that a link was mailed to. A `CHANGE_EMAIL` link first sets the user's e-mail.
+
+    Args:
+        account_id: The account that the owner of the address has confirmed to be theirs.
+
+    Raises:
+        AccountNotConfirmed: The link is for another account. It stays valid.
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
     """
     link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
     tenant = await links.get_tenant(db, link)
     user, credential = await lock_link_owner(db, link)
+    _ensure_may_verify(user, link)
+    if account_id != user.id:
+        raise AccountNotConfirmed
     await links.use(db, subject, link.purpose)
-    if user.status not in _STATUSES_THAT_MAY_VERIFY:
-        raise LinkExpired
     was_verified, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
     if link.purpose == LinkPurpose.CHANGE_EMAIL:
         old_email, was_verified = user.email, False
         await _set_email(db, user, credential, link)
         record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
-    if user.email != link.email:
-        raise LinkExpired
     if not was_verified:
         user.email_verified_at = real_now()
         record(db, EmailVerified(at=at, actor=actor, user_id=user.id))
     return user
+
+
+def _ensure_may_verify(user: User, link: Link) -> None:
+    if user.status not in _STATUSES_THAT_MAY_VERIFY:
+        raise LinkExpired
+    if link.purpose == LinkPurpose.VERIFY_EMAIL and user.email != link.email:
+        raise LinkExpired
+
+
+async def disown(db: AsyncSession, subject: TokenSubject) -> UUID:
+    """Take an address back from an account that is not its owner's; return the user of the account.
+
+    A `CHANGE_EMAIL` link is cancelled. A `VERIFY_EMAIL` link ends the account: nobody has proved whose it is. One that
+    an admin or a product of the organisation has made active is suspended, so that the organisation decides, and the
+    last full admin only signed out.
+
+    Raises:
+        LinkExpired: Also if the address was verified meanwhile.
+    """
+    link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
+    tenant = await links.get_tenant(db, link)
+    await lock_organisation(db, link.org_id, shared=True)
+    locked = await users.lock_with_admins(db, link.org_id, link.user_id)
+    user = locked.get(link.user_id)
+    await links.use(db, subject, link.purpose)
+    if link.purpose == LinkPurpose.CHANGE_EMAIL:
+        return link.user_id
+    if user is None or user.email_verified_at is not None or user.email != link.email:
+        raise LinkExpired
+    if user.role_kind == RoleKind.CUSTOMER or user.status != AccountStatus.ACTIVE:
+        await erase_locked(db, user, at=tenant.now(), actor=SYSTEM)
+    elif any(is_full_admin(other) for other in locked.values() if other is not user) or not is_full_admin(user):
+        await suspend_locked(db, user, at=tenant.now(), actor=SYSTEM)
+    else:
+        await sessions.end_sessions(db, user.org_id, user.id)
+    return link.user_id
 
 
 async def _set_email(db: AsyncSession, user: User, credential: Credential, link: Link) -> None:
@@ -96,11 +169,13 @@ class NewEmail:
 
     Attributes:
         password: `None` if the account has none.
+        requested_from: the address of the client.
         sends_mail: false if the client has caused too many mails to the address.
     """
 
     email: str
     password: str | None
+    requested_from: str | None = None
     sends_mail: bool = True
 
 
@@ -113,12 +188,15 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         SameEmail
         WrongPassword
         BadInput: The password is missing.
+        ReauthenticationRequired: The account has no password, and the sign-in is not fresh.
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
     user, checked_credential = await read_caller_with_credential(database, caller)
     if new.email == user.email:
         raise SameEmail
+    if checked_credential.password_hash is None:
+        ensure_freshly_authenticated(caller)
     password_hash = await _hash_with_new_salt(secret_key, checked_credential, new)
     async with database.session(caller.org_id) as db:
         user, _ = await lock_caller_with_credential(db, caller, checked_credential)
@@ -133,7 +211,7 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         else:
             links.send(
                 db, caller.org_id, user.id, new.email, LinkPurpose.CHANGE_EMAIL,
-                at=at, actor=actor, password_hash=password_hash,
+                at=at, actor=actor, password_hash=password_hash, requested_from=new.requested_from,
             )  # fmt: skip
 
 

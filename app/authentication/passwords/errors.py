@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import BadInput, Conflict
-
-
-class NoPassword(Conflict):
-    """The user signs in at a provider and has no password."""
-
-    code = "no_password"
-    title = "This account has no password yet: set one with POST /auth/password/forgot."
+from app.core.errors import BadInput
 
 
 class SamePassword(BadInput):

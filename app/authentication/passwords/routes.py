@@ -11,10 +11,10 @@ from app.access.services import get_services
 from app.access.transactions import invalidate_credentials
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.users.errors import WeakPassword
-from app.authentication.errors import WrongPassword
+from app.authentication.errors import NoPassword, WrongPassword
 from app.authentication.link_mails import RESPONSE_TIME_STEP
 from app.authentication.passwords import service
-from app.authentication.passwords.errors import NoPassword, SamePassword
+from app.authentication.passwords.errors import SamePassword
 from app.authentication.passwords.schemas import PasswordChange, PasswordReset, PasswordResetRequest
 from app.authentication.schemas import MailRequestAccepted
 from app.authentication.timing import round_up_duration
@@ -59,7 +59,8 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     """Set the password of the account to which the token was mailed. A token works once.
 
     All sessions of the account end, and the request opens none: sign in with the new password, and with the second
-    factor if there is one. A refused password does not use up the token.
+    factor if there is one. If the e-mail was not verified before, a second factor is removed: another person may have
+    signed up with the address. A refused password does not use up the token.
     """
     services = get_services(request)
     await services.attempts.count_link_call(address_of(request))

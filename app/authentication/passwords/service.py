@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempt_limits import Attempts
@@ -18,10 +21,13 @@ from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
 from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
-from app.authentication.errors import WrongPassword
+from app.authentication.errors import NoPassword, WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
-from app.authentication.passwords.errors import NoPassword, SamePassword
+from app.authentication.passwords.errors import SamePassword
+from app.authentication.second_factor import service as second_factor
+from app.authentication.second_factor.events import SecondFactorDisabled
 from app.authentication.sessions import service as sessions
+from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import Actor, ActorType, record
@@ -49,8 +55,9 @@ async def mail_reset_links(
 async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> User:
     """Set a new password with a link's token, and end all of the user's sessions.
 
-    The e-mail address counts as verified, because the user has read a mail sent to it. A second factor stays required.
-    A refused password does not use up the link.
+    The e-mail address counts as verified, because the user has read a mail sent to it. If it was verified before, a
+    second factor stays required. If not, another person may have signed up with the address: see
+    `_drop_claims_of_others`. A refused password does not use up the link.
 
     Raises:
         LinkExpired
@@ -80,10 +87,26 @@ async def _reset(db: AsyncSession, subject: TokenSubject, link: Link, tenant: Te
     record_credential_change(db, user.org_id, user.id)
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     if user.email_verified_at is None:
+        await _drop_claims_of_others(db, user, at)
         user.email_verified_at = real_now()
         record(db, EmailVerified(at=at, actor=actor, user_id=user.id))
     record(db, PasswordChanged(at=at, actor=actor, user_id=user.id))
     return user
+
+
+async def _drop_claims_of_others(db: AsyncSession, user: User, at: datetime) -> None:
+    """Remove what a person may have set up who signed up with the address of another.
+
+    The owner of the address must be able to sign in, and that person must not. Sessions have ended already, and links
+    that change the address are cancelled.
+    """
+    if user.second_factor:
+        record(db, SecondFactorDisabled(at=at, actor=Actor(ActorType.USER, user.id), user_id=user.id))
+    await second_factor.remove(db, user)
+    await db.execute(
+        delete(ExternalIdentity).where(ExternalIdentity.org_id == user.org_id, ExternalIdentity.user_id == user.id)
+    )
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.SIGN_IN, LinkPurpose.VERIFY_EMAIL)
 
 
 def _check_may_reset(user: User, link: Link) -> None:

@@ -19,6 +19,7 @@ from app.accounts.users.models import User
 from app.authentication.second_factor import rules
 from app.authentication.second_factor.errors import TotpRequired, WrongCode, WrongCodeAtSignIn
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
+from app.core.clock import real_now
 from app.core.security.derived_keys import compute_keyed_hash
 from app.core.security.sealing import CannotUnseal, unseal
 
@@ -84,6 +85,18 @@ async def use_code(db: AsyncSession, secret_key: str, user: User, code: Submitte
         await _use_recovery_code(db, secret_key, user, code.recovery_code)
     else:
         raise TotpRequired
+
+
+async def use_code_signed_in(db: AsyncSession, secret_key: str, user: User, code: SubmittedCode) -> None:
+    """Check and use up the code of a signed-in user.
+
+    Raises:
+        WrongCode
+    """
+    try:
+        await use_code(db, secret_key, user, code, real_now())
+    except WrongCodeAtSignIn:
+        raise WrongCode from None
 
 
 # --- codes of authenticators -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
 from app.access.transactions import transaction_refreshing_credentials
+from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.users.errors import UserNotFound
 from app.authentication.second_factor import service
@@ -20,7 +21,7 @@ from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
-Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE)]
+Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE, fresh=Applies.ALWAYS)]
 
 
 @router.delete(

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 
 from app.access.attempt_limits import Limit
 from app.access.limited_operations import limited
-from app.access.operation_requirements import CurrentUserBefore2FA
+from app.access.operation_requirements import CurrentUserBefore2FA, FreshUserBefore2FA
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
+from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor import service
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import (
@@ -42,12 +43,13 @@ def _responses_with_code(*errors: type[TesseraError]) -> dict[int | str, Any]:
     "/setup",
     operation_id="setUpSecondFactor",
     summary="Set up a second factor",
-    responses=responses(SecondFactorActive, Busy),
+    responses=responses(SecondFactorActive, EmailNotVerified, Busy),
 )
-async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactorSetup:
+async def set_up(caller: FreshUserBefore2FA, request: Request) -> SecondFactorSetup:
     """Get a secret for your authenticator app. It has no effect until you confirm it.
 
-    Confirm it with `POST /auth/2fa/confirm`. Another request before that replaces the secret.
+    Confirm it with `POST /auth/2fa/confirm`. Another request before that replaces the secret. Your e-mail must be
+    verified: `POST /auth/email/resend` mails a link. Where a second factor is mandatory, that comes first.
     """
     async with get_services(request).database.session(caller.org_id) as db:
         secret = await service.set_up(db, get_services(request).secret_key, caller)
@@ -58,7 +60,7 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
     "/confirm",
     operation_id="confirmSecondFactor",
     summary="Confirm the second factor",
-    responses=_responses_with_code(SecondFactorActive),
+    responses=_responses_with_code(SecondFactorActive, EmailNotVerified),
 )
 @limited(Limit.SECOND_FACTOR)
 async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
@@ -81,7 +83,7 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
     responses=_responses_with_code(),
 )
 @limited(Limit.SECOND_FACTOR)
-async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
+async def renew_recovery_codes(body: SecondFactorCode, caller: FreshUserBefore2FA, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, which are shown only once. The previous ones stop working."""
     async with (
         counting_attempts(get_services(request).attempts, caller.user, SubmittedCode(totp=body.code)),
@@ -99,7 +101,7 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore
     responses=_responses_with_code(SecondFactorMandatory),
 )
 @limited(Limit.SECOND_FACTOR)
-async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request: Request) -> None:
+async def disable(body: SecondFactorProof, caller: FreshUserBefore2FA, request: Request) -> None:
     """Disable your second factor, with a code of the authenticator or a recovery code.
 
     If the organisation requires a second factor of you, you cannot disable it.

@@ -16,6 +16,7 @@ from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
 from app.accounts.users.models import User
 from app.accounts.users.service import changing_user
+from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor import codes, rules
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.errors import (
@@ -23,13 +24,17 @@ from app.authentication.second_factor.errors import (
     SecondFactorMandatory,
     SecondFactorNotSetUp,
     WrongCode,
-    WrongCodeAtSignIn,
 )
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.second_factor.models import SecondFactor
 from app.core.clock import real_now
 from app.core.outbox.events import record
 from app.core.security.sealing import seal
+
+_VERIFY_FIRST = (
+    "Your e-mail is not verified: ask for a link with POST /auth/email/resend, follow it, and repeat this. Until then, "
+    "a second factor could lock out the owner of the address."
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,12 @@ async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> Authe
     """Make a secret for the caller's authenticator, in place of an unconfirmed one. `confirm` activates it.
 
     Raises:
-        SecondFactorActive
+        SecondFactorActive, EmailNotVerified
     """
     user = await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
+    _ensure_email_is_verified(user)
     secret, factor = pyotp.random_base32(), await codes.lock_factor(db, user)
     if factor is None:
         factor = SecondFactor(org_id=user.org_id, user_id=user.id)
@@ -62,7 +68,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
     """Require a code at every sign-in from now on, and return the recovery codes, of which only hashes are stored.
 
     Raises:
-        SecondFactorActive, SecondFactorNotSetUp
+        SecondFactorActive, SecondFactorNotSetUp, EmailNotVerified
         WrongCode: The authenticator has another secret, or its clock is wrong.
     """
     now, user = real_now(), await users.lock_caller(db, caller)
@@ -71,6 +77,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
     factor = await codes.lock_factor(db, user)
     if factor is None:
         raise SecondFactorNotSetUp
+    _ensure_email_is_verified(user)
     step = codes.find_step(secret_key, factor, code, now)
     if step is None:
         raise WrongCode
@@ -89,7 +96,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCa
     user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    await _use_code_signed_in(db, secret_key, user, SubmittedCode(totp=code))
+    await codes.use_code_signed_in(db, secret_key, user, SubmittedCode(totp=code))
     return await codes.replace_recovery_codes(db, secret_key, user)
 
 
@@ -104,7 +111,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, code: S
         raise SecondFactorNotSetUp
     if is_second_factor_mandatory(caller.tenant, user.role_kind):
         raise SecondFactorMandatory
-    await _use_code_signed_in(db, secret_key, user, code)
+    await codes.use_code_signed_in(db, secret_key, user, code)
     await remove(db, user)
     record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
@@ -133,8 +140,11 @@ async def remove(db: AsyncSession, user: User) -> None:
     await db.execute(delete(SecondFactor).where(SecondFactor.org_id == user.org_id, SecondFactor.user_id == user.id))
 
 
-async def _use_code_signed_in(db: AsyncSession, secret_key: str, user: User, code: SubmittedCode) -> None:
-    try:
-        await codes.use_code(db, secret_key, user, code, real_now())
-    except WrongCodeAtSignIn:
-        raise WrongCode from None
+def _ensure_email_is_verified(user: User) -> None:
+    """Refuse a user whose address may belong to another person, who would be locked out by the second factor.
+
+    Raises:
+        EmailNotVerified
+    """
+    if user.email_verified_at is None:
+        raise EmailNotVerified(_VERIFY_FIRST)

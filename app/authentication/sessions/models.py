@@ -18,6 +18,7 @@ class Session(Base):
         refresh_hash: The hash of the token to be used next.
         previous_hash: The hash of the token that was used at `rotated_at`.
         remembered: Whether the session lasts for 30 days after its last use instead of one.
+        reauthenticated_at: When the user proved in this session again who they are; `None` if only at the sign-in.
     """
 
     __tablename__ = "sessions"
@@ -34,6 +35,7 @@ class Session(Base):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    reauthenticated_at: Mapped[datetime | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),

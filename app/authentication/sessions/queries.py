@@ -39,7 +39,9 @@ async def find_principal(
         role = Role(name=row["role_name"], permissions=row["role_permissions"])
         set_committed_value(user, "role", role)
     tenant = Tenant(**{name: row[name] for name in TENANT_FIELDS})
-    return tenant, principal_of(user, session_id, remembered=row["remembered"])
+    return tenant, principal_of(
+        user, session_id, authenticated_at=row["authenticated_at"], remembered=row["remembered"]
+    )
 
 
 async def list_page(
@@ -65,7 +67,7 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     return await db.scalar(statement) or 0
 
 
-def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
+def principal_of(user: User, session_id: UUID, *, authenticated_at: datetime, remembered: bool = False) -> Principal:
     """Make the principal of a user's session; the `role` of the row must be loaded."""
     return Principal(
         id=user.id,
@@ -79,6 +81,7 @@ def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> P
         second_factor=user.second_factor,
         session_id=session_id,
         session_lifetime=session_lifetime(remembered=remembered),
+        authenticated_at=authenticated_at,
     )
 
 

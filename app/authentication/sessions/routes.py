@@ -49,10 +49,17 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
     For ten seconds, the same token gets the same successor again, in case the first response was lost. Using a token
-    again later, or after its successor was used, ends the session: the token may have been stolen.
+    again later, or after its successor was used, ends the session: the token may have been stolen. A session ends 90
+    days after its sign-in (the operator can set another number), however often it is refreshed.
     """
     services = get_services(request)
-    tokens = await service.refresh(services.database, services.secret_key, body.refresh_token, describe_client(request))
+    tokens = await service.refresh(
+        services.database,
+        services.secret_key,
+        body.refresh_token,
+        describe_client(request),
+        services.settings.session_max_age,
+    )
     return TokenPair(**token_fields(tokens))
 
 

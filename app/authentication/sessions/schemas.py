@@ -10,7 +10,6 @@ from pydantic import MISSING, Field
 from app.access.callers import Principal
 from app.access.user_permissions import RoleKind
 from app.authentication.sessions import models
-from app.authentication.sessions.rules import session_lifetime
 from app.authentication.sessions.service import SessionTokens
 from app.core.fields import DEPRECATED, EXAMPLE_ID, RequestModel, ResponseModel, UtcTimestamp
 from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims
@@ -35,12 +34,14 @@ class TokenPair(ResponseModel):
 
 def token_fields(tokens: SessionTokens) -> dict[str, object]:
     """Return the fields of a `TokenPair`."""
+    session = tokens.session
+    remaining = session.expires_at - session.last_used_at
     return {
         "jwt": tokens.access_token,
         "access_token": tokens.access_token,
-        "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
+        "expires_in": int(min(ACCESS_TOKEN_LIFETIME, remaining).total_seconds()),
         "refresh_token": tokens.refresh_token,
-        "refresh_expires_in": int(session_lifetime(remembered=tokens.session.remembered).total_seconds()),
+        "refresh_expires_in": int(remaining.total_seconds()),
     }
 
 
@@ -137,7 +138,13 @@ class Session(ResponseModel):
     ]
     created_at: Annotated[UtcTimestamp, Field(description="When the user signed in.")]
     last_used_at: Annotated[UtcTimestamp, Field(description="When the session was last refreshed, or when it began.")]
-    expires_at: Annotated[UtcTimestamp, Field(description="When the session ends, unless it is refreshed before.")]
+    expires_at: Annotated[
+        UtcTimestamp,
+        Field(
+            description="When the session ends unless it is refreshed before. Refreshing extends it, but not beyond 90 "
+            "days from `createdAt`, or what the operator has set."
+        ),
+    ]
 
     @classmethod
     def of(cls, row: models.Session, current: UUID | None) -> Self:

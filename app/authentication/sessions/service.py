@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.credential_changes import record_credential_change
@@ -17,7 +17,7 @@ from app.authentication.sessions import queries
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.sessions.models import Session
-from app.authentication.sessions.rules import REFRESH_RETRY_WINDOW, session_lifetime
+from app.authentication.sessions.rules import DEFAULT_MAX_AGE, REFRESH_RETRY_WINDOW, session_expiry
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
@@ -47,12 +47,20 @@ class SessionTokens:
 
 
 def open_session(
-    db: AsyncSession, secret_key: str, user: User, client: ClientInfo, now: datetime, *, remember: bool = False
+    db: AsyncSession,
+    secret_key: str,
+    user: User,
+    client: ClientInfo,
+    now: datetime,
+    *,
+    remember: bool = False,
+    max_age: timedelta = DEFAULT_MAX_AGE,
 ) -> SessionTokens:
     """Open a session at `now` (real time) for a user whose identity is proved.
 
     Args:
         remember: Whether the session lasts 30 days after its last use instead of one.
+        max_age: How long it lasts at most, however often it is used.
     """
     session_id = new_id()
     refresh_token = opaque_tokens.make_refresh_token(secret_key, user.org_id, session_id)
@@ -66,7 +74,7 @@ def open_session(
         address=client.address,
         created_at=now,
         last_used_at=now,
-        expires_at=now + session_lifetime(remembered=remember),
+        expires_at=session_expiry(created_at=now, used_at=now, remembered=remember, max_age=max_age),
     )
     db.add(session)
     return SessionTokens(_issue_access_token(secret_key, session, user.role_kind, now), refresh_token, session)
@@ -74,22 +82,31 @@ def open_session(
 
 def _issue_access_token(secret_key: str, session: Session, role_kind: RoleKind, now: datetime) -> str:
     return issue_access_token(
-        secret_key, user_id=session.user_id, org_id=session.org_id, session_id=session.id, role=role_kind, now=now
+        secret_key,
+        user_id=session.user_id,
+        org_id=session.org_id,
+        session_id=session.id,
+        role=role_kind,
+        now=now,
+        session_expires_at=session.expires_at,
     )
 
 
-async def refresh(database: Database, secret_key: str, token: str, client: ClientInfo) -> SessionTokens:
+async def refresh(
+    database: Database, secret_key: str, token: str, client: ClientInfo, max_age: timedelta
+) -> SessionTokens:
     """Exchange a refresh token for the next one and an access token.
 
     A token that is used twice may have been stolen, by the first or by the second client: its session
-    ends, unless the second use is a retry within `REFRESH_RETRY_WINDOW`.
+    ends, unless the second use is a retry within `REFRESH_RETRY_WINDOW`. A session that is older than `max_age` has
+    ended too.
 
     Raises:
         InvalidRefreshToken
     """
     subject = read_refresh_token(secret_key, token)
     async with database.session(subject.org_id) as db:
-        refreshed = await _rotate(db, secret_key, subject, token, client)
+        refreshed = await _rotate(db, secret_key, subject, _Refresh(token, client, max_age))
     if refreshed is None:  # raised after the transaction, so that the end of the session is committed
         raise InvalidRefreshToken
     return refreshed
@@ -107,14 +124,25 @@ def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
         raise InvalidRefreshToken from None
 
 
-async def _rotate(
-    db: AsyncSession, secret_key: str, subject: TokenSubject, token: str, client: ClientInfo
-) -> SessionTokens | None:
+@dataclass(frozen=True)
+class _Refresh:
+    token: str
+    client: ClientInfo
+    max_age: timedelta
+
+
+async def _rotate(db: AsyncSession, secret_key: str, subject: TokenSubject, request: _Refresh) -> SessionTokens | None:
     """Replace the refresh token of a session; `None` if the token is refused."""
     now, org_id = real_now(), subject.org_id
+    token, client, max_age = request.token, request.client, request.max_age
     session = await db.scalar(
         select(Session)
-        .where(Session.org_id == org_id, Session.id == subject.id, Session.not_expired_condition(now))
+        .where(
+            Session.org_id == org_id,
+            Session.id == subject.id,
+            Session.not_expired_condition(now),
+            Session.created_at > now - max_age,
+        )
         .with_for_update(key_share=True)
     )
     if session is None:
@@ -128,7 +156,9 @@ async def _rotate(
     if secrets.compare_digest(token_hash, session.refresh_hash):
         session.previous_hash, session.refresh_hash = token_hash, opaque_tokens.hash_token(successor)
         session.rotated_at = session.last_used_at = now
-        session.expires_at = now + session_lifetime(remembered=session.remembered)
+        session.expires_at = session_expiry(
+            created_at=session.created_at, used_at=now, remembered=session.remembered, max_age=max_age
+        )
         session.device, session.address = client.device[:MAX_DEVICE_LENGTH], client.address
     elif not _is_retry(session, token_hash, now):
         await db.delete(session)
@@ -146,6 +176,22 @@ def _is_retry(session: Session, token_hash: bytes, now: datetime) -> bool:
         and secrets.compare_digest(token_hash, session.previous_hash)
         and now - session.rotated_at <= REFRESH_RETRY_WINDOW
     )
+
+
+async def mark_reauthenticated(db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime) -> None:
+    """Note that the user has proved in a session at `now` (real time) who they are.
+
+    Raises:
+        SessionNotFound: The session has ended.
+    """
+    marked_id = await db.scalar(
+        update(Session)
+        .where(Session.org_id == org_id, Session.user_id == user_id, Session.id == session_id)
+        .values(reauthenticated_at=now)
+        .returning(Session.id)
+    )
+    if marked_id is None:
+        raise SessionNotFound
 
 
 async def end_session(db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID) -> None:

@@ -13,7 +13,8 @@ _USER_COLUMNS = ", ".join(f"u.{name}" for name in USER_FIELDS)
 # For an organisation ($1), a user ($2), and their session ($3), unless it has ended at a (real) time ($4), which is the
 # rule `Session.not_expired_condition`.
 FIND_PRINCIPAL = f"""
-    SELECT {TENANT_COLUMNS}, {_USER_COLUMNS}, r.name AS role_name, r.permissions AS role_permissions, s.remembered
+    SELECT {TENANT_COLUMNS}, {_USER_COLUMNS}, r.name AS role_name, r.permissions AS role_permissions, s.remembered,
+           coalesce(s.reauthenticated_at, s.created_at) AS authenticated_at
     FROM users AS u
     JOIN organisations AS o ON o.id = $1
     JOIN sessions AS s ON s.org_id = $1 AND s.id = $3 AND s.user_id = u.id AND s.expires_at > $4

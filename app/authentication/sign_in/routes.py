@@ -110,6 +110,14 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         database.session(account.user.org_id) as db,
     ):
         locked = await service.lock_account(db, account)
-        signed_in = await service.sign_in(db, services.secret_key, locked, client, code, remember=body.remember_me)
+        signed_in = await service.sign_in(
+            db,
+            services.secret_key,
+            locked,
+            client,
+            code,
+            max_age=services.settings.session_max_age,
+            remember=body.remember_me,
+        )
         menu = await menu_of_user(db, signed_in.user)
     return SignInResult.of(signed_in, menu)

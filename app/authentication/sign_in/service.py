@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -147,11 +148,13 @@ async def sign_in(
     client: ClientInfo,
     code: SubmittedCode,
     *,
+    max_age: timedelta,
     remember: bool = False,
 ) -> SignedIn:
     """Open a session for a user who has proved who they are, with a password or at a provider.
 
     Args:
+        max_age: How long the session lasts at most.
         remember: Whether the session lasts 30 days after its last use instead of one.
 
     Raises:
@@ -162,7 +165,8 @@ async def sign_in(
     ensure_active(user)
     if user.second_factor:
         await use_code(db, secret_key, user, code, now)
-    return SignedIn(user, sessions.open_session(db, secret_key, user, client, now, remember=remember))
+    tokens = sessions.open_session(db, secret_key, user, client, now, remember=remember, max_age=max_age)
+    return SignedIn(user, tokens)
 
 
 def ensure_active(user: User) -> None:

@@ -37,14 +37,6 @@ class StateMismatch(Forbidden):
     title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
 
 
-class EmailNotVerified(Forbidden):
-    """The e-mail is not verified at the provider, or not in Tessera."""
-
-    code = "email_not_verified"
-    title = "The e-mail is not verified."
-    advice = "`detail` says whether to verify it at the provider or in Tessera."
-
-
 class LinkedElsewhere(Forbidden):
     """The user with this e-mail is linked to another account at the provider."""
 

@@ -16,6 +16,7 @@ from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
+from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
 from app.authentication.sessions.clients import describe_client
@@ -25,7 +26,6 @@ from app.authentication.sign_in.queries import lock_for_sign_in
 from app.authentication.sign_in.schemas import SignInResult
 from app.authentication.social import service
 from app.authentication.social.errors import (
-    EmailNotVerified,
     LinkedElsewhere,
     ProviderNotFound,
     ProviderUnavailable,
@@ -37,6 +37,7 @@ from app.authentication.social.schemas import ProviderCallback, SocialSignInExch
 from app.authentication.social.service import ProviderLogin
 from app.authentication.social.services import SocialServices
 from app.authentication.social.state import LIFETIME, PendingSignIn, cookie_name
+from app.authentication.social.used_states import use_state
 from app.core.clock import real_now
 from app.core.errors import TesseraError, TooMany
 from app.core.web.client_address import address_of
@@ -169,7 +170,8 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
         counting_attempts(services.attempts, user, code, address_of(request)),
         database.session(subject.org_id) as db,
     ):
-        signed_in = await service.exchange(db, secret_key, subject, client, code, remember=remember)
+        max_age = services.settings.session_max_age
+        signed_in = await service.exchange(db, secret_key, subject, client, code, max_age=max_age, remember=remember)
         menu = await menu_of_user(db, signed_in.user)
     return SignInResult.of(signed_in, menu)
 
@@ -182,6 +184,8 @@ async def _finish(provider: Provider, callback: ProviderCallback, cookie: str | 
     pending = PendingSignIn.unseal(services.secret_key, provider.name, cookie, callback.state or "", real_now())
     async with services.database.session(None) as db:
         tenant = await organisations.get_by_domain(db, pending.org)
+    async with services.database.session(tenant.id) as db:
+        await use_state(db, tenant.id, pending)
     try:
         identity = await provider.identify(pending, callback, _callback_url(request, provider.name))
         login = ProviderLogin(provider=provider.name, identity=identity, role=pending.role, address=address)
@@ -202,8 +206,9 @@ async def _sign_in(user: User, request: Request, *, remember: bool) -> Response:
     try:
         async with services.database.session(user.org_id) as db:
             account = await lock_for_sign_in(db, user.org_id, user.id)
+            max_age = services.settings.session_max_age
             signed_in = await sign_in.sign_in(
-                db, services.secret_key, account, client, SubmittedCode(), remember=remember
+                db, services.secret_key, account, client, SubmittedCode(), max_age=max_age, remember=remember
             )
             menu = await menu_of_user(db, signed_in.user)
     except TotpRequired:

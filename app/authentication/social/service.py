@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,12 +20,13 @@ from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus, status_of_sign_up
+from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.queries import lock_for_sign_in
 from app.authentication.sign_in.service import SignedIn, ensure_active
-from app.authentication.social.errors import AccountLinkedConcurrently, EmailNotVerified, LinkedElsewhere
+from app.authentication.social.errors import AccountLinkedConcurrently, LinkedElsewhere
 from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
@@ -189,7 +191,14 @@ async def get_token_user(db: AsyncSession, subject: TokenSubject) -> tuple[User,
 
 
 async def exchange(
-    db: AsyncSession, secret_key: str, subject: TokenSubject, client: ClientInfo, code: SubmittedCode, *, remember: bool
+    db: AsyncSession,
+    secret_key: str,
+    subject: TokenSubject,
+    client: ClientInfo,
+    code: SubmittedCode,
+    *,
+    max_age: timedelta,
+    remember: bool,
 ) -> SignedIn:
     """Open a session for a token's user and use up the token. A wrong second-factor code does not use it up.
 
@@ -203,6 +212,6 @@ async def exchange(
         account = await lock_for_sign_in(db, link.org_id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    signed_in = await sign_in.sign_in(db, secret_key, account, client, code, remember=remember)
+    signed_in = await sign_in.sign_in(db, secret_key, account, client, code, max_age=max_age, remember=remember)
     await links.use(db, subject, LinkPurpose.SIGN_IN)  # after the user is locked: users are locked before links
     return signed_in

@@ -40,9 +40,16 @@ class AccessClaims:
 
 
 def issue_access_token(
-    secret_key: str, *, user_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime
+    secret_key: str,
+    *,
+    user_id: UUID,
+    org_id: UUID,
+    session_id: UUID,
+    role: str,
+    now: datetime,
+    session_expires_at: datetime,
 ) -> str:
-    """Issue a JWT to a user, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
+    """Issue a JWT to a user at `now` (real time), valid for `ACCESS_TOKEN_LIFETIME`, or until the session ends."""
     claims = {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
@@ -52,7 +59,7 @@ def issue_access_token(
         "role": role,
         "typ": "access",
         "iat": int(now.timestamp()),
-        "exp": int((now + ACCESS_TOKEN_LIFETIME).timestamp()),
+        "exp": int(min(now + ACCESS_TOKEN_LIFETIME, session_expires_at).timestamp()),
         "jti": str(new_id()),
     }
     return jwt.encode(claims, _signing_key(secret_key), algorithm=_ALGORITHM)

@@ -140,7 +140,7 @@ async def test_the_mail_to_the_postmaster_is_not_in_the_organisations_hand(desk:
     token = await request_link(desk, settings, desk.domain)
 
     (mail,) = read_files_to(settings, f"postmaster@{desk.domain}")
-    log = (await desk.admin.get("/notifications")).json()["items"]
+    log = [one for one in (await desk.admin.get("/notifications")).json()["items"] if one["to"] != desk.admin.email]
     details = [(await desk.admin.get(f"/notifications/{one['id']}")).text for one in log]
 
     assert "evil.example" not in mail.as_string()

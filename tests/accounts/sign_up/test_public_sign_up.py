@@ -17,6 +17,7 @@ from app.core.database.pool import Database
 from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.stored_rows import list_account_events, list_links, list_users, tables_containing
+from tests.authentication.account_state import verify_email
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
@@ -100,8 +101,7 @@ class TestNewAddress:
         assert (link.email, link.purpose) == (email, "VERIFY_EMAIL")
         token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
-        assert (await desk.api.http.post("/auth/email/verify", json={"token": token})).status_code == 200
-
+        assert (await verify_email(desk.api.http, token)).status_code == 200
         assert (await list_users(desk, email))[0].email_verified_at is not None
 
     async def test_the_same_address_can_sign_up_in_two_organisations(

@@ -22,14 +22,11 @@ from tests.authentication.account_state import (
     read_user,
     update_user,
 )
+from tests.authentication.account_state import verify_email as verify
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import create_user
-
-
-async def verify(http: httpx.AsyncClient, token: str) -> httpx.Response:
-    return await http.post("/auth/email/verify", json={"token": token})
 
 
 async def resend(http: httpx.AsyncClient, email: str, **more: object) -> httpx.Response:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+import pyotp
 import pytest
 from sqlalchemy import delete, select, update
 
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import Credential
 from app.accounts.users.rules import AccountStatus
+from app.authentication.second_factor.models import RecoveryCode, SecondFactor
+from app.authentication.social.models import ExternalIdentity
+from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.organisations.models import Organisation
@@ -82,9 +86,36 @@ class TestReset:
     async def test_a_second_factor_is_still_required(
         self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        await update_user(desk, user.id, second_factor=True)
+        await update_user(desk, user.id, second_factor=True, email_verified_at=real_now())
         assert (await reset(api.http, token)).status_code == 204
         assert_problem(await sign_in(api.http, user.email, NEW_PASSWORD), 401, "totp_required")
+
+    async def test_what_was_set_up_before_the_address_was_proved_is_dropped(
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
+    ) -> None:
+        """Another person signed up with the address, and set up a second factor with an earlier version."""
+        await update_user(desk, user.id, email_verified_at=real_now())
+        secret = (await user.post("/auth/2fa/setup")).json()["secret"]
+        code = pyotp.TOTP(secret).now()
+        assert (await user.post("/auth/2fa/confirm", {"code": code})).status_code == 200
+        await update_user(desk, user.id, email_verified_at=None)
+        async with desk.database.session(desk.id) as db:
+            identity = {"provider": "okta", "subject": uuid4().hex, "created_at": real_now()}
+            db.add(ExternalIdentity(org_id=desk.id, user_id=user.id, **identity))
+        await issue_link(desk, user.id, unique_email(), LinkPurpose.CHANGE_EMAIL)
+
+        assert (await reset(api.http, token)).status_code == 204
+
+        signed_in = await sign_in(api.http, user.email, NEW_PASSWORD)
+        assert signed_in.status_code == 200, "the owner of the address can sign in"
+        assert signed_in.json()["user"]["secondFactor"] is False
+        assert_problem(await user.get("/me"), 401, "invalid_token")
+        assert await list_links(desk, user.id) == []
+        async with desk.database.session(desk.id) as db:
+            for table in (SecondFactor, RecoveryCode, ExternalIdentity):
+                left = select(table).where(table.org_id == desk.id, table.user_id == user.id)
+                assert (await db.scalars(left)).all() == []
+        assert "user.second_factor_disabled" in await list_event_types(desk, user.id)
 
     async def test_only_the_account_of_the_link_changes(
         self, api: Api, database: Database, user: SignedInUser, token: str

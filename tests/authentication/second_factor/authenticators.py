@@ -10,6 +10,7 @@ import httpx
 import pyotp
 
 from app.access.user_permissions import RoleKind
+from app.core.clock import real_now
 from tests.accounts.users_and_roles import ADMIN, add_user, ok
 from tests.organisation_client import PASSWORD, Desk, SignedInUser, open_session
 from tests.services import change_password
@@ -60,7 +61,7 @@ class ProtectedUser:
 
 async def create_unprotected_user(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
     """Create a signed-in user without a second factor."""
-    row = await add_user(desk, role)
+    row = await add_user(desk, role, email_verified_at=real_now())
     await change_password(desk, row.id, PASSWORD)
     return await open_session(desk, row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +17,14 @@ from app.authentication.sessions.models import Session
 from app.authentication.sessions.rules import REFRESH_RETRY_WINDOW
 from app.authentication.sessions.service import delete_expired
 from app.core.clock import real_now
+from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security import opaque_tokens as tokens
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import assert_problem, read_invalid_fields
-from tests.services import create_user, unique_email
+from tests.services import Start, create_user, unique_email
 
 JSON = dict[str, Any]
 
@@ -198,3 +199,45 @@ async def test_tokens_are_not_stored(desk: Desk, api: Api) -> None:
     for token in (first["refreshToken"], second["refreshToken"]):
         assert token not in stored
         assert repr(base64.urlsafe_b64decode(token.removeprefix(tokens.REFRESH_PREFIX))[32:56])[2:-1] not in stored
+
+
+# --- the absolute end of a session ------------------------------------------------------------------------------------
+
+
+async def test_a_session_ends_after_90_days_however_often_it_is_refreshed(api: Api, desk: Desk) -> None:
+    signed_in = await create_user_and_sign_in(desk, rememberMe=True)
+    assert signed_in["refreshExpiresIn"] == timedelta(days=30).total_seconds()
+    begun_at = real_now() - timedelta(days=89, hours=23)
+    await update_session(desk, signed_in["refreshToken"], created_at=begun_at)
+
+    refreshed = (await refresh(api, signed_in["refreshToken"])).json()
+
+    assert abs(refreshed["refreshExpiresIn"] - 3600) < 60
+    headers = {"Authorization": f"Bearer {refreshed['jwt']}"}
+    sessions = (await api.http.get("/me/sessions", headers=headers)).json()["items"]
+    (listed,) = (one for one in sessions if one["current"])
+    assert abs(datetime.fromisoformat(listed["expiresAt"]) - begun_at - timedelta(days=90)) < timedelta(seconds=1)
+    begun_at = real_now() - timedelta(days=90) - timedelta(seconds=1)
+    await update_session(desk, refreshed["refreshToken"], created_at=begun_at)
+    assert_problem(await refresh(api, refreshed["refreshToken"]), 401, "invalid_refresh_token")
+
+
+async def test_an_access_token_does_not_outlive_its_session(api: Api, desk: Desk) -> None:
+    signed_in = await create_user_and_sign_in(desk)
+    begun_at = real_now() - timedelta(days=90) + timedelta(minutes=10)
+    await update_session(desk, signed_in["refreshToken"], created_at=begun_at)
+
+    refreshed = (await refresh(api, signed_in["refreshToken"])).json()
+
+    assert 0 < refreshed["expiresIn"] <= 600
+    verified = (await api.http.post("/auth/verify", json={"token": refreshed["jwt"]})).json()
+    assert verified["exp"] <= (begun_at + timedelta(days=90)).timestamp()
+
+
+async def test_the_operator_sets_how_long_sessions_last(database: Database, start: Start) -> None:
+    api = (await start(session_max_days=2)).api
+    desk = await create_desk(api, database)
+    signed_in = await create_user_and_sign_in(desk, rememberMe=True)
+    assert signed_in["refreshExpiresIn"] == timedelta(days=2).total_seconds()
+    await update_session(desk, signed_in["refreshToken"], created_at=real_now() - timedelta(days=2, seconds=1))
+    assert_problem(await refresh(api, signed_in["refreshToken"]), 401, "invalid_refresh_token")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -66,10 +67,17 @@ async def test_a_token_is_valid_only_in_the_organisation_of_its_user(api: Api, d
             session_id=desk.admin.session_id,
             role="ADMIN",
             now=real_now(),
+            session_expires_at=real_now() + timedelta(days=1),
         )
         assert_problem(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
     unknown_user = issue_access_token(
-        SECRET_KEY, user_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
+        SECRET_KEY,
+        user_id=uuid4(),
+        org_id=desk.id,
+        session_id=desk.admin.session_id,
+        role="ADMIN",
+        now=real_now(),
+        session_expires_at=real_now() + timedelta(days=1),
     )
     assert_problem(await api.http.get("/me", headers=bearer(unknown_user)), 401, "invalid_token")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 
 from app.access.user_permissions import RoleKind
+from app.authentication.social.models import UsedSocialState
 from app.authentication.social.state import PendingSignIn, cookie_name
 from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.worker import JOBS, Worker
 from tests.accounts.users_and_roles import ok
 from tests.authentication.social.openid import (
     Browser,
@@ -17,10 +23,12 @@ from tests.authentication.social.openid import (
     create_provider_account,
     provider_settings,
     query_parameters,
+    running_service,
     sign_in_cookies,
 )
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, settings_for
 from tests.organisation_client import Desk
+from tests.postgres import TestServer
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start
 
@@ -131,7 +139,47 @@ class TestCallback:
 
         assert_problem(await browser.follow_callback(address), 403, "state_mismatch")
         browser.tessera.cookies.update(cookies)  # a browser that keeps deleted cookies
-        assert_problem(await browser.follow_callback(address), 403, "social_sign_in_refused")
+        assert_problem(await browser.follow_callback(address), 403, "state_mismatch")
+
+    async def test_of_concurrent_callbacks_in_several_processes_one_signs_in(
+        self, server: TestServer, issuer: str, browser: Browser, sub: str
+    ) -> None:
+        address = await browser.log_in_at_provider(sub)
+        async with running_service(server, mock=issuer) as other_process:
+            there = Browser(other_process, browser.desk)
+            there.tessera.cookies.update(dict(browser.tessera.cookies))
+            answers = await asyncio.gather(browser.follow_callback(address), there.follow_callback(address))
+
+        assert sorted(answer.status_code for answer in answers) == [200, 403]
+        (refused,) = (answer for answer in answers if answer.status_code == 403)
+        assert_problem(refused, 403, "state_mismatch")
+
+    async def test_a_callback_that_failed_counts_too(self, browser: Browser, sub: str) -> None:
+        address = await browser.log_in_at_provider(sub)
+        cookies = dict(browser.tessera.cookies)
+        state = parse_qs(urlsplit(address).query)["state"][0]
+        denied = f"/auth/oidc/mock/callback?error=access_denied&state={state}"
+        assert_problem(await browser.tessera.get(denied), 403, "social_sign_in_refused")
+        browser.tessera.cookies.update(cookies)
+        assert_problem(await browser.follow_callback(address), 403, "state_mismatch")
+
+    async def test_housekeeping_deletes_used_states_that_have_expired(
+        self, server: TestServer, database: Database, browser: Browser, sub: str
+    ) -> None:
+        async def list_states() -> list[UsedSocialState]:
+            async with database.session(browser.desk.id) as db:
+                found = select(UsedSocialState).where(UsedSocialState.org_id == browser.desk.id)
+                return list(await db.scalars(found))
+
+        ok(await browser.follow_callback(await browser.log_in_at_provider(sub)))
+        worker = Worker(settings_for(server), database)
+        await JOBS["housekeeping"].run(worker)
+        assert len(await list_states()) == 1
+        async with database.session(browser.desk.id) as db:
+            states = update(UsedSocialState).where(UsedSocialState.org_id == browser.desk.id)
+            await db.execute(states.values(expires_at=real_now()))
+        await JOBS["housekeeping"].run(worker)
+        assert await list_states() == []
 
     async def test_an_expired_or_foreign_cookie_is_refused(self, browser: Browser) -> None:
         for ago, provider in ((timedelta(minutes=11), "mock"), (timedelta(0), "twin")):

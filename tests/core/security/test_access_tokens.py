@@ -10,8 +10,16 @@ from app.core.security.access_tokens import InvalidToken, issue_access_token, re
 from tests.core.security.hostile_tokens import KEY, ORG, SESSION, USER, hostile_tokens, token
 
 
-def issue(now: datetime) -> str:
-    return issue_access_token(KEY, user_id=USER, org_id=ORG, session_id=SESSION, role="ADMIN", now=now)
+def issue(now: datetime, session_lifetime: timedelta = timedelta(days=1)) -> str:
+    return issue_access_token(
+        KEY,
+        user_id=USER,
+        org_id=ORG,
+        session_id=SESSION,
+        role="ADMIN",
+        now=now,
+        session_expires_at=now + session_lifetime,
+    )
 
 
 def test_a_token_names_the_user_and_is_valid_for_half_an_hour() -> None:
@@ -19,6 +27,13 @@ def test_a_token_names_the_user_and_is_valid_for_half_an_hour() -> None:
     claims = read_access_token(KEY, issue(now))
     assert (claims.user_id, claims.org_id) == (USER, ORG)
     assert claims.expires_at == int((now + timedelta(minutes=30)).timestamp())
+
+
+def test_a_token_expires_with_its_session() -> None:
+    now = datetime.now(UTC)
+    assert read_access_token(KEY, issue(now, timedelta(minutes=7))).expires_at == int(
+        (now + timedelta(minutes=7)).timestamp()
+    )
 
 
 def test_a_token_signed_without_the_library_is_accepted() -> None:
@@ -32,14 +47,7 @@ def test_tokens_issued_at_the_same_time_differ() -> None:
 
 
 def test_an_expired_token_is_refused() -> None:
-    old = issue_access_token(
-        KEY,
-        user_id=USER,
-        org_id=ORG,
-        session_id=SESSION,
-        role="ADMIN",
-        now=datetime.now(UTC) - timedelta(minutes=30),
-    )
+    old = issue(datetime.now(UTC) - timedelta(minutes=30))
     with pytest.raises(InvalidToken):
         read_access_token(KEY, old)
 

@@ -10,7 +10,7 @@ import pytest
 
 import app
 from app.accounts.roles.errors import RoleInUse, RoleNotFound
-from app.authentication.passwords.errors import NoPassword
+from app.authentication.errors import NoPassword
 from app.core.errors import Conflict, TesseraError, TooMany
 from app.core.web.error_catalogue import find_way_out, list_error_classes
 
