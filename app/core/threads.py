@@ -9,6 +9,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from app.core.errors import Unavailable
+from app.core.turns import give_back_as_stranger
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class BoundedThreads:
         calls = self._limiter.statistics()
         if calls.borrowed_tokens + calls.tasks_waiting >= self._max_calls:
             raise self._busy
+        give_back_as_stranger()
         place = object()
         await self._limiter.acquire_on_behalf_of(place)
         running = asyncio.ensure_future(to_thread.run_sync(work, limiter=CapacityLimiter(1)))
