@@ -29,6 +29,7 @@ CONNECTIONS, VERY_MANY_CONNECTIONS = 32, 400
 SIGN_INS, GUESSES, SLOW_BODIES = 64, 64, 500  # connections
 ROUNDS, ROUND_SECONDS = 4, 6
 WARM_UP = 2  # seconds
+REST = 4  # seconds after a noise, until what it has left behind is done
 PASSWORDS = 2000  # different e-mail addresses that sign in, none of which exists
 # Sign-ins from one address, as behind a proxy: the limits per address would end the noise.
 SETTINGS = {"SIGN_IN_LIMIT": "100000/minute"}
@@ -73,6 +74,7 @@ def measure(content: Dataset, where: Place, log: Callable[[str], None]) -> list[
             send(WARM_UP)
             result = Fairness(name, Phase(), Phase())
             for _ in range(ROUNDS):
+                time.sleep(REST)
                 _run(result.alone, web, client, _rest)
                 _run(result.beside, web, client, send)
             found.append(result)

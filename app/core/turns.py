@@ -23,6 +23,8 @@ from app.core.errors import Unavailable
 
 TURN = "tessera.turn"  # in the request's scope
 SWEEP_INTERVAL = 0.25  # seconds
+LONE_SHARE = 0.8  # of all turns
+LONE_AFTER = 1.0  # seconds
 STRANGERS_SHARE = 0.2  # of all turns, for callers who are not known, and as many for the lookups of credentials
 
 
@@ -71,16 +73,26 @@ class Turns:
     Args:
         total: how many requests may have a turn at the same time.
         share: how many of them may be of one organisation.
+        lone_share: the same while only one organisation has sent requests for `LONE_AFTER` seconds.
         queue_size: how many more requests of one organisation may wait.
         timeout: seconds that a request waits before it is refused.
         shares: the shares of groups that differ from `share`.
     """
 
     def __init__(
-        self, *, total: int, share: int, queue_size: int, timeout: float, shares: Mapping[Hashable, int] | None = None
+        self,
+        *,
+        total: int,
+        share: int,
+        queue_size: int,
+        timeout: float,
+        lone_share: int = 0,
+        shares: Mapping[Hashable, int] | None = None,
     ) -> None:
         self._total, self._share, self._queue_size, self._timeout = total, share, queue_size, timeout
-        self._shares = shares or {}
+        self._lone_share, self._shares = lone_share, shares or {}
+        self._last: Hashable = None  # that has taken a turn
+        self._others_at = float("-inf")  # when a request came that was not of the same organisation as the one before
         self._queues: dict[Hashable, _Queue] = {}
         self._rotation: deque[_Queue] = deque()  # queues with waiting requests that may have a further turn
         self._ended: list[_Queue] = []  # turns that end with the next pass of the event loop
@@ -93,14 +105,26 @@ class Turns:
         Raises:
             Overloaded: too many requests of this group are waiting.
         """
+        if key != self._last:
+            self._last, self._others_at = key, time.monotonic()
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue(key, self._shares.get(key, self._share))
-        if queue.running < queue.limit and self.running < self._total and not queue.waiting:
+        if self.running < self._total and not queue.waiting and self._may_run(queue):
             queue.running += 1
             self.running += 1
             return queue
         return self._wait(queue, is_gone)
+
+    def _may_run(self, queue: _Queue) -> bool:
+        """Return whether a further request of the queue may have a turn."""
+        if queue.running < queue.limit:
+            return True
+        return (
+            queue.running < self._lone_share
+            and not isinstance(queue.key, Group)
+            and time.monotonic() - self._others_at > LONE_AFTER
+        )
 
     def end(self, queue: _Queue) -> None:
         """End a turn with the next pass of the event loop.
@@ -141,6 +165,7 @@ class Turns:
             self._forget_if_idle(queue)
         self.running -= len(ended)
         self._grant()
+        telemetry.REQUESTS_IN_WORK.set(self.running)
 
     def _grant(self) -> None:
         """Give the free turns to waiting requests, one to each queue in rotation."""
@@ -159,7 +184,7 @@ class Turns:
 
     def _list(self, queue: _Queue) -> None:
         """Add a queue to the end of the rotation, if a request of it may have a turn."""
-        if queue.waiting and queue.running < queue.limit and not queue.is_listed:
+        if queue.waiting and not queue.is_listed and self._may_run(queue):
             queue.is_listed = True
             self._rotation.append(queue)
 
@@ -170,6 +195,7 @@ class Turns:
     def _count_waiting(self, change: int) -> None:
         self.waiting += change
         telemetry.REQUESTS_WAITING.inc(change)
+        telemetry.REQUESTS_IN_WORK.set(self.running)
 
     def _start_sweep(self) -> None:
         if self._sweep is None:
@@ -189,6 +215,8 @@ class Turns:
                         CallerGone() if waiter.is_gone() else Overloaded("The request has waited for too long.")
                     )
             self._forget_if_idle(queue)
+            self._list(queue)  # the others may have gone meanwhile
+        self._grant()
         if self.waiting:
             self._start_sweep()
 
@@ -205,6 +233,7 @@ def make_turns(settings: Settings) -> Turns:
     return Turns(
         total=total,
         share=share,
+        lone_share=share_of(LONE_SHARE),
         queue_size=settings.org_queue_size,
         timeout=settings.org_queue_timeout,
         shares={Group.STRANGERS: strangers, Group.LOOKUPS: strangers},
