@@ -87,9 +87,9 @@ async def test_the_queues_are_served_in_rotation() -> None:
     requests = Requests(make_turns(total=1, share=1))
     tasks = [requests.start(name) for name in ("a1", "a2", "a3", "b1", "b2", "c1")]
     await settle()
-    for name in ("a1", "a2", "b1", "c1", "a3"):
+    for name in ("a1", "b1", "c1", "a2", "b2"):
         await requests.end(name)
-    assert requests.served == ["a1", "a2", "b1", "c1", "a3", "b2"]
+    assert requests.served == ["a1", "b1", "c1", "a2", "b2", "a3"]
     await asyncio.gather(*tasks)
 
 
@@ -132,8 +132,8 @@ async def test_a_request_cancelled_just_after_it_got_its_turn_gives_it_back() ->
     first, second = requests.start("a1"), requests.start("a2")
     await settle()
     requests.open.pop("a1").give_back()
-    while turns.waiting:  # the turn is granted, but its request does not run yet
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the turn is granted, but its request does not run yet
+    assert (turns.waiting, requests.served) == (0, ["a1"])
     second.cancel()
     await asyncio.wait([first, second])
     await settle()
@@ -191,7 +191,9 @@ async def test_strangers_and_lookups_have_shares_of_their_own() -> None:
     assert [waiting is None for waiting in requests] == [True, False, True]
     assert make_turn(turns).take("a") is None
     assert requests[1] is not None
-    asyncio.ensure_future(requests[1]).cancel()
+    waiter = asyncio.ensure_future(requests[1])
+    await settle()
+    waiter.cancel()
 
 
 async def test_a_stranger_gives_its_turn_back_while_a_password_is_hashed() -> None:

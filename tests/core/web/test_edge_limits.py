@@ -152,6 +152,29 @@ class TestTheBody:
             assert (await wire.receive_response()).status == 200
 
 
+class TestManyBodies:
+    async def test_the_oldest_unfinished_body_is_refused_if_they_are_too_large_together(self) -> None:
+        with serving(make_app(), max_buffered_bytes=100_000) as web:
+            async with web.connected() as oldest, web.connected() as second, web.connected() as third:
+                for wire in (oldest, second):
+                    await wire.send(post("/digest", "Content-Length: 50000"), b"x" * 40_000, pause=0.1)
+                await third.send(post("/digest", "Content-Length: 50000"), b"x" * 40_000)
+                refused = await oldest.receive_response()
+                assert (refused.status, refused.problem["code"]) == (503, "overloaded")
+                assert (refused.headers["retry-after"], refused.headers["connection"]) == ("5", "close")
+                assert await oldest.read_to_end() == b""
+                for wire in (second, third):
+                    await wire.send(b"x" * 10_000)
+                    answer = await wire.receive_response()
+                    assert (answer.status, answer.body) == (200, b"50000")
+
+    async def test_bodies_that_have_arrived_do_not_count(self) -> None:
+        with serving(make_app(), max_buffered_bytes=10_000) as web:
+            async with web.http() as http:
+                answers = [await http.post("/digest", content=b"x" * 9000) for _ in range(5)]
+        assert {answer.text for answer in answers} == {"9000"}
+
+
 async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
     for _ in range(number):
         yield b"x" * size
