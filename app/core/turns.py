@@ -23,6 +23,7 @@ from app.core.errors import Unavailable
 
 TURN = "tessera.turn"  # in the request's scope
 SWEEP_INTERVAL = 0.25  # seconds
+MAX_QUEUES = 1000  # kept while they are idle
 LONE_SHARE = 0.8  # of all turns
 LONE_AFTER = 1.0  # seconds
 STRANGERS_SHARE = 0.2  # of all turns, for callers who are not known, and as many for the lookups of credentials
@@ -109,17 +110,19 @@ class Turns:
             self._last, self._others_at = key, time.monotonic()
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = _Queue(key, self._shares.get(key, self._share))
-        if self.running < self._total and not queue.waiting and self._may_run(queue):
+            queue = self._add_queue(key)
+        if (
+            self.running < self._total
+            and not queue.waiting
+            and (queue.running < queue.limit or self._may_run_alone(queue))
+        ):
             queue.running += 1
             self.running += 1
             return queue
         return self._wait(queue, is_gone)
 
-    def _may_run(self, queue: _Queue) -> bool:
-        """Return whether a further request of the queue may have a turn."""
-        if queue.running < queue.limit:
-            return True
+    def _may_run_alone(self, queue: _Queue) -> bool:
+        """Return whether the queue may have more turns than its share, because there are no other requests."""
         return (
             queue.running < self._lone_share
             and not isinstance(queue.key, Group)
@@ -138,7 +141,6 @@ class Turns:
 
     async def _wait(self, queue: _Queue, is_gone: Callable[[], bool]) -> _Queue:
         if len(queue.waiting) >= self._queue_size:
-            self._forget_if_idle(queue)
             raise Overloaded("Too many requests of this caller are waiting. Send this one again later.")
         waiter = _Waiter(asyncio.get_running_loop().create_future(), time.monotonic(), is_gone)
         queue.waiting.append(waiter)
@@ -151,7 +153,6 @@ class Turns:
             if waiter in queue.waiting:
                 queue.waiting.remove(waiter)
                 self._count_waiting(-1)
-                self._forget_if_idle(queue)
             elif not waiter.granted.cancelled() and waiter.granted.exception() is None:
                 self.end(queue)  # cancelled between the grant and this line
             raise
@@ -161,11 +162,11 @@ class Turns:
         ended, self._ended = self._ended, []
         for queue in ended:
             queue.running -= 1
-            self._list(queue)
-            self._forget_if_idle(queue)
+            if queue.waiting:
+                self._list(queue)
         self.running -= len(ended)
-        self._grant()
-        telemetry.REQUESTS_IN_WORK.set(self.running)
+        if self._rotation:
+            self._grant()
 
     def _grant(self) -> None:
         """Give the free turns to waiting requests, one to each queue in rotation."""
@@ -184,13 +185,16 @@ class Turns:
 
     def _list(self, queue: _Queue) -> None:
         """Add a queue to the end of the rotation, if a request of it may have a turn."""
-        if queue.waiting and not queue.is_listed and self._may_run(queue):
+        may_run = queue.running < queue.limit or self._may_run_alone(queue)
+        if queue.waiting and may_run and not queue.is_listed:
             queue.is_listed = True
             self._rotation.append(queue)
 
-    def _forget_if_idle(self, queue: _Queue) -> None:
-        if not queue.running and not queue.waiting:
-            self._queues.pop(queue.key, None)
+    def _add_queue(self, key: Hashable) -> _Queue:
+        if len(self._queues) >= MAX_QUEUES:  # a queue that is kept saves time, but each organisation leaves one behind
+            self._queues = {one.key: one for one in self._queues.values() if one.running or one.waiting}
+        queue = self._queues[key] = _Queue(key, self._shares.get(key, self._share))
+        return queue
 
     def _count_waiting(self, change: int) -> None:
         self.waiting += change
@@ -214,7 +218,6 @@ class Turns:
                     waiter.granted.set_exception(
                         CallerGone() if waiter.is_gone() else Overloaded("The request has waited for too long.")
                     )
-            self._forget_if_idle(queue)
             self._list(queue)  # the others may have gone meanwhile
         self._grant()
         if self.waiting:
