@@ -45,7 +45,7 @@ from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
 from app.core.security import password_hashing, password_strength
-from app.core.turns import Turns, make_turns
+from app.core.turns import ProcessTurns
 from app.core.web.cors import Origins
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
@@ -144,7 +144,7 @@ def create_api(settings: Settings) -> FastAPI:
     # purpose is to inherit options, which these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
-    app.state.turns = make_turns(settings)
+    app.state.turns = ProcessTurns.from_settings(settings)
     check_callers(app.routes)
     check_fired_kinds(wiring.TICKET_TIMERS)
     install_error_handlers(app)
@@ -182,7 +182,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             await services.probe.dispose()
 
 
-def _build_services(settings: Settings, turns: Turns) -> ProcessServices:
+def _build_services(settings: Settings, turns: ProcessTurns) -> ProcessServices:
     assert settings.secret_key is not None
     database = wiring.make_database(settings)
     return ProcessServices(

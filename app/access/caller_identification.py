@@ -13,7 +13,8 @@ from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyM
 from app.access.services import get_services
 from app.access.tenant import Tenant
 from app.core.errors import BadInput, MalformedBody
-from app.core.turns import TURN, Group, Turn
+from app.core.security.secret_keys import hash_secret_key
+from app.core.turns import TURN, Turn
 from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
@@ -97,7 +98,7 @@ async def _find_tenant(request: Request, secret: str) -> Tenant:
         if turn is None:
             tenant = await cache.resolve_secret_key(secret)
         else:
-            if waiting := turn.take(Group.LOOKUPS):
+            if waiting := turn.take(turn.all.lookups, hash_secret_key(secret)):
                 await waiting
             tenant = await cache.resolve_secret_key(secret)
             turn.give_back()
@@ -108,7 +109,7 @@ async def _find_tenant(request: Request, secret: str) -> Tenant:
 def _take_turn(request: Request, org_id: UUID) -> Awaitable[None] | None:
     """Take the request's turn in its organisation. The edge ends it."""
     turn: Turn | None = request.scope.get(TURN)
-    return None if turn is None else turn.take(org_id)
+    return None if turn is None else turn.take(turn.all.organisations, org_id)
 
 
 def _note_tenant(request: Request, tenant: Tenant) -> None:

@@ -24,9 +24,9 @@ from app.access.errors import (
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import Forbidden, TesseraError, Unauthenticated
 from app.core.security.access_tokens import InvalidToken
-from app.core.turns import take_turn_as_stranger
 from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
 from app.core.web.endpoint_signatures import Endpoint
+from app.core.web.routing import take_turn_of_network
 
 # Indexed by: whether access tokens are accepted, and whether secret keys are accepted.
 _CREDENTIAL_INSTRUCTIONS = {
@@ -181,7 +181,7 @@ class RefreshTokenRequirement(Requirement):
             return await super()._identify(request)
         except (Unauthenticated, Forbidden):
             if has_refresh_token:
-                await take_turn_as_stranger(request.scope)
+                await take_turn_of_network(request)
                 return None
             raise
 

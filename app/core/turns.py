@@ -2,8 +2,8 @@
 
 A request takes its turn once its caller is known, and gives it back when its response has been sent. All turns together
 are bounded, and so are those of one organisation: its further requests wait in a queue of their own. The queues are
-served in rotation. Callers who are not known, such as those who sign in, share one group, and the lookups of unknown
-credentials another one. The bounds hold per process.
+served in rotation. Callers who are not known, such as those who sign in, have turns of their own, with a queue for each
+network, and so have the lookups of credentials. The bounds hold per process.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from app.core import telemetry
@@ -24,16 +23,9 @@ from app.core.errors import Unavailable
 TURN = "tessera.turn"  # in the request's scope
 SWEEP_INTERVAL = 0.25  # seconds
 MAX_QUEUES = 1000  # kept while they are idle
-LONE_SHARE = 0.8  # of all turns
+LONE_SHARE = 0.6  # of the pool
 LONE_AFTER = 1.0  # seconds
-STRANGERS_SHARE = 0.2  # of all turns, for callers who are not known, and as many for the lookups of credentials
-
-
-class Group(Enum):
-    """The groups of requests whose organisation is not known."""
-
-    STRANGERS = "strangers"  # operations without a caller, such as signing in
-    LOOKUPS = "lookups"  # of credentials
+STRANGERS_SHARE = 0.2  # of the pool, for callers who are not known; and as much for the lookups of credentials
 
 
 class Overloaded(Unavailable):
@@ -77,7 +69,6 @@ class Turns:
         lone_share: the same while only one organisation has sent requests for `LONE_AFTER` seconds.
         queue_size: how many more requests of one organisation may wait.
         timeout: seconds that a request waits before it is refused.
-        shares: the shares of groups that differ from `share`.
     """
 
     def __init__(
@@ -88,10 +79,9 @@ class Turns:
         queue_size: int,
         timeout: float,
         lone_share: int = 0,
-        shares: Mapping[Hashable, int] | None = None,
     ) -> None:
         self._total, self._share, self._queue_size, self._timeout = total, share, queue_size, timeout
-        self._lone_share, self._shares = lone_share, shares or {}
+        self._lone_share = lone_share
         self._last: Hashable = None  # that has taken a turn
         self._others_at = float("-inf")  # when a request came that was not of the same organisation as the one before
         self._queues: dict[Hashable, _Queue] = {}
@@ -123,11 +113,7 @@ class Turns:
 
     def _may_run_alone(self, queue: _Queue) -> bool:
         """Return whether the queue may have more turns than its share, because there are no other requests."""
-        return (
-            queue.running < self._lone_share
-            and not isinstance(queue.key, Group)
-            and time.monotonic() - self._others_at > LONE_AFTER
-        )
+        return queue.running < self._lone_share and time.monotonic() - self._others_at > LONE_AFTER
 
     def end(self, queue: _Queue) -> None:
         """End a turn with the next pass of the event loop.
@@ -193,7 +179,7 @@ class Turns:
     def _add_queue(self, key: Hashable) -> _Queue:
         if len(self._queues) >= MAX_QUEUES:  # a queue that is kept saves time, but each organisation leaves one behind
             self._queues = {one.key: one for one in self._queues.values() if one.running or one.waiting}
-        queue = self._queues[key] = _Queue(key, self._shares.get(key, self._share))
+        queue = self._queues[key] = _Queue(key, self._share)
         return queue
 
     def _count_waiting(self, change: int) -> None:
@@ -224,23 +210,40 @@ class Turns:
             self._start_sweep()
 
 
-def make_turns(settings: Settings) -> Turns:
-    """Make the turns of a process: one for each connection to the database, so that requests rarely wait for one."""
-    total = settings.database_pool_size
+@dataclass(frozen=True)
+class ProcessTurns:
+    """The turns of one process: of organisations, of strangers by network, and of lookups of credentials by credential.
 
-    def share_of(part: float) -> int:
-        return max(1, min(total, round(total * part)))
+    Strangers and lookups have turns of their own, so that they keep no known caller waiting, nor the other way round.
+    """
 
-    share = share_of(settings.org_pool_share)
-    strangers = share_of(STRANGERS_SHARE)
-    return Turns(
-        total=total,
-        share=share,
-        lone_share=share_of(LONE_SHARE),
-        queue_size=settings.org_queue_size,
-        timeout=settings.org_queue_timeout,
-        shares={Group.STRANGERS: strangers, Group.LOOKUPS: strangers},
-    )
+    organisations: Turns
+    strangers: Turns
+    lookups: Turns
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ProcessTurns:
+        """Make the turns: about one for each connection to the database, so that requests rarely wait for one."""
+        size = settings.database_pool_size
+        few = max(1, round(size * STRANGERS_SHARE))
+        total = max(1, size - round(size * STRANGERS_SHARE))
+        share = max(1, min(total, round(size * settings.org_pool_share)))
+
+        def make(total: int, share: int, lone_share: int) -> Turns:
+            return Turns(
+                total=total,
+                share=share,
+                lone_share=lone_share,
+                queue_size=settings.org_queue_size,
+                timeout=settings.org_queue_timeout,
+            )
+
+        return cls(make(total, share, round(size * LONE_SHARE)), make(few, 1, few), make(few, 1, few))
+
+    @property
+    def running(self) -> int:
+        """The number of requests that have a turn."""
+        return self.organisations.running + self.strangers.running + self.lookups.running
 
 
 class Turn:
@@ -250,22 +253,26 @@ class Turn:
         is_gone: whether the client has disconnected.
     """
 
-    __slots__ = ("_is_gone", "_queue", "_turns")
+    __slots__ = ("_is_gone", "_queue", "_turns", "all")
 
-    def __init__(self, turns: Turns, is_gone: Callable[[], bool]) -> None:
-        self._turns, self._is_gone = turns, is_gone
+    def __init__(self, turns: ProcessTurns, is_gone: Callable[[], bool]) -> None:
+        self.all, self._is_gone = turns, is_gone
         self._queue: _Queue | None = None
 
-    def take(self, key: Hashable) -> Awaitable[None] | None:
+    def take(self, turns: Turns, key: Hashable) -> Awaitable[None] | None:
         """Take the turn: return `None` if that is done, or an awaitable that waits for it.
 
         A request that has a turn keeps it.
 
+        Args:
+            turns: one of those in `all`.
+
         Raises:
-            Overloaded: too many requests of this group are waiting.
+            Overloaded: too many requests with this key are waiting.
         """
         if self._queue is None:
-            queue = self._turns.take(key, self._is_gone)
+            self._turns = turns
+            queue = turns.take(key, self._is_gone)
             if isinstance(queue, _Queue):
                 self._queue = queue
             else:
@@ -285,8 +292,11 @@ class Turn:
 _stranger: ContextVar[Turn | None] = ContextVar("stranger", default=None)
 
 
-async def take_turn_as_stranger(scope: MutableMapping[str, Any]) -> None:
+async def take_turn_as_stranger(scope: MutableMapping[str, Any], network: str) -> None:
     """Take the turn of a request without a known caller, which `give_back_as_stranger` can give back.
+
+    Args:
+        network: that the request comes from.
 
     Raises:
         Overloaded: too many of these requests are waiting.
@@ -294,7 +304,7 @@ async def take_turn_as_stranger(scope: MutableMapping[str, Any]) -> None:
     turn: Turn | None = scope.get(TURN)
     if turn is not None:
         _stranger.set(turn)
-        if waiting := turn.take(Group.STRANGERS):
+        if waiting := turn.take(turn.all.strangers, network):
             await waiting
 
 

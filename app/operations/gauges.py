@@ -9,7 +9,7 @@ import structlog
 from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.turns import Turns
+from app.core.turns import ProcessTurns
 from app.operations.queries import measure_backlog
 
 MEASUREMENT_INTERVAL = 15  # seconds
@@ -31,7 +31,7 @@ async def measure(database: Database) -> None:
 class Gauges:
     """The gauges of a process, at most `MEASUREMENT_INTERVAL` seconds old when they are read."""
 
-    def __init__(self, database: Database, turns: Turns) -> None:
+    def __init__(self, database: Database, turns: ProcessTurns) -> None:
         self._database, self._turns = database, turns
         self._measured_at = float("-inf")
 

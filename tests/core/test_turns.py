@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from app.core.config import Settings
 from app.core.turns import (
     LONE_AFTER,
     TURN,
     CallerGone,
-    Group,
     Overloaded,
+    ProcessTurns,
     Turn,
     Turns,
     give_back_as_stranger,
@@ -25,14 +27,14 @@ def make_turns(**changes: Any) -> Turns:
     return Turns(**{"total": 4, "share": 2, "queue_size": 10, "timeout": 5.0, **changes})
 
 
-def make_turn(turns: Turns, is_gone: Callable[[], bool] = lambda: False) -> Turn:
-    return Turn(turns, is_gone)
+def try_to_take(turns: Turns, key: str, is_gone: Callable[[], bool] = lambda: False) -> Awaitable[None] | None:
+    return Turn(ProcessTurns(turns, turns, turns), is_gone).take(turns, key)
 
 
-async def take(turns: Turns, key: object) -> Turn:
+async def take(turns: Turns, key: str) -> Turn:
     """Take a turn, waiting if necessary."""
-    turn = make_turn(turns)
-    if waiting := turn.take(key):
+    turn = Turn(ProcessTurns(turns, turns, turns), lambda: False)
+    if waiting := turn.take(turns, key):
         await waiting
     return turn
 
@@ -67,7 +69,7 @@ class Requests:
 
 async def test_a_free_turn_is_taken_without_waiting() -> None:
     turns = make_turns()
-    assert make_turn(turns).take("a") is None
+    assert try_to_take(turns, "a") is None
     assert (turns.running, turns.waiting) == (1, 0)
 
 
@@ -99,7 +101,7 @@ async def test_a_full_queue_refuses_the_requests_of_its_organisation_alone() -> 
     await settle()
     with pytest.raises(Overloaded):
         await take(turns, "a")
-    assert make_turn(turns).take("b") is None
+    assert try_to_take(turns, "b") is None
     await requests.end("a1")
     await asyncio.gather(*tasks)
     assert requests.served == ["a1", "a2", "a3"]
@@ -113,7 +115,7 @@ async def test_a_request_that_waits_too_long_is_refused() -> None:
     assert turns.waiting == 0
     first.give_back()
     await settle()
-    assert make_turn(turns).take("a") is None
+    assert try_to_take(turns, "a") is None
 
 
 async def test_a_cancelled_request_leaves_its_queue() -> None:
@@ -143,7 +145,7 @@ async def test_a_request_cancelled_just_after_it_got_its_turn_gives_it_back() ->
 async def test_a_request_whose_client_has_gone_leaves_its_queue() -> None:
     turns, gone = make_turns(share=1), asyncio.Event()
     first = await take(turns, "a")
-    waiting = make_turn(turns, gone.is_set).take("a")
+    waiting = try_to_take(turns, "a", gone.is_set)
     assert waiting is not None
     waiter = asyncio.ensure_future(waiting)
     await settle()
@@ -171,8 +173,8 @@ async def test_a_turn_ends_once() -> None:
 async def test_a_request_keeps_the_turn_that_it_has() -> None:
     turns = make_turns()
     turn = await take(turns, "a")
-    assert turn.take("a") is None
-    assert turn.take("b") is None
+    assert turn.take(turns, "a") is None
+    assert turn.take(turns, "b") is None
     assert turns.running == 1
 
 
@@ -180,29 +182,44 @@ async def test_turns_of_requests_that_never_wait_end_with_the_next_pass_of_the_e
     turns = make_turns()
     for _ in range(2):
         (await take(turns, "a")).give_back()
-    third = make_turn(turns).take("a")
+    third = try_to_take(turns, "a")
     assert third is not None
     await asyncio.wait_for(asyncio.ensure_future(third), 1)
 
 
-async def test_strangers_and_lookups_have_shares_of_their_own() -> None:
-    turns = make_turns(shares={Group.STRANGERS: 1, Group.LOOKUPS: 1})
-    requests = [make_turn(turns).take(group) for group in (Group.STRANGERS, Group.STRANGERS, Group.LOOKUPS)]
-    assert [waiting is None for waiting in requests] == [True, False, True]
-    assert make_turn(turns).take("a") is None
-    assert requests[1] is not None
-    waiter = asyncio.ensure_future(requests[1])
+async def test_strangers_and_lookups_take_no_turns_of_organisations() -> None:
+    turns = ProcessTurns.from_settings(Settings(_env_file=None, database_pool_size=5))
+    strangers = [Turn(turns, lambda: False).take(turns.strangers, network) for network in ("192.0.2.1", "192.0.2.2")]
+    lookup = Turn(turns, lambda: False).take(turns.lookups, b"a key")
+    assert [strangers[0], lookup] == [None, None]
+    assert strangers[1] is not None, "there is one turn for strangers"
+    assert (turns.organisations.running, turns.running) == (0, 2)
+    waiter = asyncio.ensure_future(strangers[1])
     await settle()
     waiter.cancel()
 
 
+@pytest.mark.parametrize(("size", "expected"), [(1, (1, 1)), (2, (2, 1)), (5, (4, 1)), (10, (8, 2)), (50, (40, 10))])
+async def test_the_share_of_an_organisation_depends_on_the_size_of_the_pool(
+    size: int, expected: tuple[int, int]
+) -> None:
+    turns = ProcessTurns.from_settings(Settings(_env_file=None, database_pool_size=size)).organisations
+    requests = Requests(turns)
+    tasks = [requests.start(f"{key}{number}") for key in "abcdef" for number in range(size)]
+    await settle()
+    served = Counter(name[0] for name in requests.served)
+    assert (served.total(), served["a"]) == expected
+    for task in tasks:
+        task.cancel()
+
+
 async def test_a_stranger_gives_its_turn_back_while_a_password_is_hashed() -> None:
-    turns = make_turns(shares={Group.STRANGERS: 1})
+    turns = ProcessTurns.from_settings(Settings(_env_file=None))
 
     async def sign_in() -> None:
-        turn = make_turn(turns)
-        await take_turn_as_stranger({TURN: turn})
-        assert turns.running == 1
+        turn = Turn(turns, lambda: False)
+        await take_turn_as_stranger({TURN: turn}, "192.0.2.1")
+        assert turns.strangers.running == 1
         await asyncio.gather(hash_password(), hash_password())
         turn.give_back()
 
@@ -224,7 +241,7 @@ async def test_a_lone_organisation_may_use_more_turns_until_another_one_comes() 
         while len(requests.served) < 3:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
     assert turns.running == 3
-    assert make_turn(turns).take("b") is None, "there is a turn left for another"
+    assert try_to_take(turns, "b") is None, "there is a turn left for another"
     await requests.end("a1")
     assert requests.served == ["a1", "a2", "a3"]
     await requests.end("a2")

@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
-from app.core.turns import TURN, CallerGone, Turn, Turns, make_turns
+from app.core.turns import TURN, CallerGone, ProcessTurns, Turn
 from app.core.web.error_pace import ErrorPace
 from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, Exchange
 from app.core.web.rate_limits import RESPONSE_HEADERS
@@ -59,12 +59,12 @@ class Edge:
         operational_paths: Collection[str] = (),
         origins: Origins | None = None,
         announce_limits: Callable[[Scope], Awaitable[None]] | None = None,
-        turns: Turns | None = None,
+        turns: ProcessTurns | None = None,
     ) -> None:
         self.app = app
         self.operational_paths = operational_paths
         self.max_concurrent = settings.max_concurrent_requests
-        self.turns = turns or make_turns(settings)
+        self.turns = turns or ProcessTurns.from_settings(settings)
         self._bodies = RequestBodies(
             settings.max_body_bytes, body_limits or {}, settings.body_timeout, settings.max_buffered_bytes
         )
@@ -85,11 +85,11 @@ class Edge:
         telemetry.IN_FLIGHT.inc()
         self._in_flight += 1
         try:
-            refusal = await self._check_origin(exchange) or exchange.check_head()
-            if refusal is None and exchange.has_body:
-                refusal = await exchange.read_body()
-            if refusal is None and not exchange.client_is_gone:
-                refusal = await self._serve(exchange, is_operational=is_operational)
+            refusal = (
+                await self._check_origin(exchange)
+                or exchange.check_head()
+                or await self._serve(exchange, is_operational=is_operational)
+            )
             if refusal is not None:
                 await self._announce_limits(exchange)
                 await exchange.send_refusal(refusal)
@@ -117,19 +117,20 @@ class Edge:
         await self._error_pace.hold(self._in_flight - self._bodies.unfinished)
 
     async def _serve(self, exchange: Exchange, *, is_operational: bool) -> Refusal | None:
-        """Run the application; return the refusal to send instead of its response, if any."""
+        """Read the body and run the application; return the refusal to send instead of its response, if any."""
         if exchange.origin_is_listed and exchange.is_preflight:
             await exchange.send_preflight()
             return None
-        if not is_operational:
-            if self._in_flight - self._bodies.unfinished - self._error_pace.held > self.max_concurrent:
-                return OVERLOADED
-            exchange.turn = exchange.scope[TURN] = Turn(self.turns, exchange.has_lost_client)
-        return await self._run(exchange)
-
-    async def _run(self, exchange: Exchange) -> Refusal | None:
         try:
-            # A request without a body has nothing to limit, so the server's `receive` is used without a wrapper.
+            if exchange.has_body and (refusal := await exchange.read_body()):
+                return refusal
+            if exchange.client_is_gone:
+                return None
+            if not is_operational:
+                if self._in_flight - self._bodies.unfinished - self._error_pace.held > self.max_concurrent:
+                    return OVERLOADED
+                exchange.turn = exchange.scope[TURN] = Turn(self.turns, exchange.has_lost_client)
+            # A request without a body has nothing to receive, so the server's `receive` is used without a wrapper.
             receive = exchange.receive if exchange.has_body else exchange.server_receive
             await self.app(exchange.scope, receive, exchange.send)
         except (ClientDisconnect, CallerGone):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 MAX_ERRORS_PER_SECOND = 100
 BURST = 50  # errors that are sent without delay
@@ -34,7 +35,6 @@ class ErrorPace:
         if delay <= 0:
             return
         self.held += 1
-        try:
+        with suppress(asyncio.CancelledError):  # the server is stopping, so the error is sent now
             await asyncio.sleep(min(delay, MAX_DELAY))
-        finally:
-            self.held -= 1
+        self.held -= 1

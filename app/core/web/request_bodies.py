@@ -85,6 +85,8 @@ class RequestBodies:
         deadline = asyncio.timeout(None)  # `_check_times` sets it
         body = UnfinishedBody(deadline, loop.time())
         self._unfinished[body] = None
+        if len(self._unfinished) > MAX_UNFINISHED:
+            self._make_room()
         if self._sweep is None:
             self._sweep = loop.call_later(min(SWEEP_INTERVAL, self._timeout / 4), self._check_times)
         try:

@@ -19,9 +19,11 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app.core.turns import take_turn_as_stranger
+from app.core.web.client_address import address_of
 from app.core.web.declarations import find_declaration
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
 from app.core.web.json_bodies import Fault, JsonBody, parse_json
+from app.core.web.limiter import get_network
 from app.core.web.media_types import is_json
 from app.core.web.rate_limits import announcing, find_declared_limits
 
@@ -140,10 +142,19 @@ def taking_turns(handle: Callable[[R], Coroutine[Any, Any, Response]]) -> Callab
     """Make the handler of an operation without a caller: it takes the turn that identifying a caller would take."""
 
     async def handle_in_turn(request: R) -> Response:
-        await take_turn_as_stranger(request.scope)
+        await take_turn_of_network(request)
         return await handle(request)
 
     return handle_in_turn
+
+
+async def take_turn_of_network(request: Request) -> None:
+    """Take the turn of a request without a known caller: the networks of such requests are served in rotation.
+
+    Raises:
+        Overloaded: too many of these requests are waiting.
+    """
+    await take_turn_as_stranger(request.scope, get_network(address_of(request)))
 
 
 def _without_resources(dependant: Dependant) -> Dependant:
