@@ -96,8 +96,9 @@ class Exchange:
         self.state: dict[str, Any] = {**scope.get("state", {})}
         self.scope["state"] = self.state
         self.state["request_id"] = self.request_id
-        # All log lines of this task get the request id, in place of one that it may have inherited from an earlier
-        # request of the same connection.
+        # All log lines of this task get the request id. Cleared first: a task can inherit the id of an earlier request
+        # of the same connection.
+        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
 
     def _read_headers(self) -> str | None:
