@@ -46,6 +46,7 @@ from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
 from app.core.security import password_hashing, password_strength
+from app.core.turns import ProcessTurns
 from app.core.web.cors import Origins
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> ASGIApp:
         operational_paths=OPERATIONAL_PATHS,
         origins=origins,
         announce_limits=make_announcer(api),
+        turns=api.state.turns,
     )
     if settings.trusted_proxies:
         # Only these proxies may report the address of the client.
@@ -143,6 +145,7 @@ def create_api(settings: Settings) -> FastAPI:
     # purpose is to inherit options, which these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
+    app.state.turns = ProcessTurns.from_settings(settings)
     check_callers(app.routes)
     check_fired_kinds(wiring.TICKET_TIMERS)
     install_error_handlers(app)
@@ -153,7 +156,7 @@ def create_api(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    app.state.services = services = _build_services(settings)
+    app.state.services = services = _build_services(settings, app.state.turns)
     password_hashing.warm_up()
     password_strength.load_common_passwords()
     reader_database = wiring.make_database(settings, pool_size=1)  # requests may use up the other pools
@@ -180,7 +183,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             await services.probe.dispose()
 
 
-def _build_services(settings: Settings) -> ProcessServices:
+def _build_services(settings: Settings, turns: ProcessTurns) -> ProcessServices:
     assert settings.secret_key is not None
     database = wiring.make_database(settings)
     return ProcessServices(
@@ -196,5 +199,5 @@ def _build_services(settings: Settings) -> ProcessServices:
         providers=Providers(settings.oidc_providers),
         probe=wiring.make_database(settings, pool_size=1),
         revision=find_head_revision(),
-        gauges=Gauges(database),
+        gauges=Gauges(database, turns),
     )

@@ -11,7 +11,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import closing, data, load, mails, noisy, organisations, pgbench, processes, report, roundtrips
+from benchmarks import (
+    closing,
+    data,
+    fairness,
+    load,
+    mails,
+    noisy,
+    organisations,
+    pgbench,
+    processes,
+    report,
+    roundtrips,
+)
 from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
@@ -20,7 +32,7 @@ from benchmarks.report import MAX_GROWTH, PGBENCH, REFERENCE, SERVICE, Measured,
 from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
-CLOSE, NOISY, ORGANISATIONS, MAILS = "close", "noisy", "organisations", "mails"
+CLOSE, NOISY, FAIRNESS, ORGANISATIONS, MAILS = "close", "noisy", "fairness", "organisations", "mails"
 REQUESTS = (CREATE, READ, LIST, SEARCH)
 SMALL = 10_000  # tickets
 ROUNDS = 5
@@ -75,6 +87,8 @@ def _measure_large(measured: Report, options: Options) -> None:
         _measure_web(measured, large, options)
         if NOISY in options.only:
             _measure_noise(measured, large)
+        if FAIRNESS in options.only:
+            _measure_fairness(measured, large)
         if CLOSE in options.only:
             _log(CLOSE, "at the same time")
             measured.closing = _measure_worker(large, closing.close)
@@ -83,7 +97,7 @@ def _measure_large(measured: Report, options: Options) -> None:
 
 
 def _options() -> Options:
-    everything = ",".join([*REQUESTS, NOISY, ORGANISATIONS, MAILS, CLOSE])
+    everything = ",".join([*REQUESTS, NOISY, FAIRNESS, ORGANISATIONS, MAILS, CLOSE])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--seconds", type=int, default=20, help=f"seconds of load per operation and side, in {ROUNDS} rounds"
@@ -116,6 +130,13 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
                 for operation in growing:
                     few, many = _measure_alternately([small, service], operation, options.seconds)
                     measured.growth[operation] = few.load, many.load
+
+
+def _measure_fairness(measured: Report, large: Dataset) -> None:
+    _note_busy_share(measured)
+    with processes.place(large.address.service_url, processes.new_key()) as where:
+        measured.fairness = fairness.measure(large, where, partial(_log, FAIRNESS))
+    data.reset(large)
 
 
 def _measure_noise(measured: Report, large: Dataset) -> None:

@@ -79,7 +79,7 @@ def measure(content: Dataset, where: Place, web: Web, noise: Noise) -> Neighbour
     """Measure one kind of noise, with a running worker as in production."""
     noisy, calm = content.organisations[0], content.organisations[-QUIET:]
     others = replace(content, organisations=content.organisations[1:-QUIET])
-    clients = [_make_quiet(replace(content, organisations=[one]), where.secret_key) for one in calm]
+    clients = [make_quiet(replace(content, organisations=[one]), where.secret_key) for one in calm]
     sides = [
         (Side(), noise.make(web, others, where.secret_key, TICKETS_PER_ORGANISATION)),
         (Side(), noise.make(web, replace(content, organisations=[noisy]), where.secret_key, 1)),
@@ -106,7 +106,7 @@ def _run(side: Side, web: Web, clients: Sequence[Sequence[Request]], load: Seque
     side.failed += sent.failed
 
 
-def _make_quiet(content: Dataset, secret_key: str) -> list[Request]:
+def make_quiet(content: Dataset, secret_key: str) -> list[Request]:
     """Return the requests of a quiet organisation: create, read and list, in turn."""
     each = [requests.make(content, secret_key, operation) for operation in (CREATE, READ, LIST)]
     return [request for turn in zip(*each, strict=True) for request in turn]

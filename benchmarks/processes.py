@@ -69,10 +69,10 @@ def place(database_url: str, secret_key: str) -> Iterator[Place]:
 
 
 @contextmanager
-def service(where: Place) -> Iterator[Web]:
-    """Run the service's web process without a worker."""
+def service(where: Place, **settings: str) -> Iterator[Web]:
+    """Run the service's web process without a worker, with further settings."""
     port = _free_port()
-    environment = where.environment(PORT=str(port), WORKER="off")
+    environment = where.environment(PORT=str(port), WORKER="off", **settings)
     with _process([_TESSERA, "serve"], environment, where.folder) as started:
         _wait_for_port(started, port)
         yield Web(started.pid, port)

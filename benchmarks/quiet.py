@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from itertools import cycle
 
@@ -44,11 +45,18 @@ def run_beside_load(
     port: int, clients: Sequence[Sequence[Request]], noise: Sequence[Request], connections: int, seconds: int
 ) -> tuple[Latencies, Load]:
     """Run the clients at the same time as a load from `wrk`; each sends its own requests in order, and again."""
+    return run_beside(port, clients, partial(load.send, port, noise, seconds, connections), seconds)
+
+
+def run_beside(
+    port: int, clients: Sequence[Sequence[Request]], send: Callable[[], Load], seconds: int
+) -> tuple[Latencies, Load]:
+    """Run the clients at the same time as a load, which `send` sends for this time."""
     with ThreadPoolExecutor(len(clients)) as threads:
         start = time.monotonic() + MARGIN
         end = start + seconds - 2 * MARGIN
         running = [threads.submit(_send_until, port, requests, start, end) for requests in clients]
-        sent = load.send(port, noise, seconds, connections)
+        sent = send()
     latencies = Latencies()
     for client in running:
         latencies.extend(client.result())

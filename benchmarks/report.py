@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import mails_report, tenants_report
 from benchmarks.closing import OUTAGE, Closing
+from benchmarks.fairness import Fairness
 from benchmarks.load import Load
 from benchmarks.mails import Mailing
 from benchmarks.noisy import Neighbours
@@ -62,6 +63,7 @@ class Report:
     growth: dict[str, tuple[Load, Load]] = field(default_factory=dict)
     """The loads in the small and the large database, by operation."""
     neighbours: list[Neighbours] = field(default_factory=list)
+    fairness: list[Fairness] = field(default_factory=list)
     organisations: list[Growth] = field(default_factory=list)
     """With few and with many organisations."""
     mailing: Mailing | None = None
@@ -97,6 +99,7 @@ def _grids(report: Report) -> list[Grid]:
     grids = [
         _loads(report.rows),
         tenants_report.neighbour_grid(report.neighbours),
+        tenants_report.fairness_grid(report.fairness),
         tenants_report.growth_grid(report.organisations, OPERATIONS),
         target_grid(targets(report)),
     ]
@@ -136,6 +139,7 @@ def targets(report: Report) -> list[Target]:
             reached.extend(_operation_targets(operation, service, reference))
     reached += [_growth_target(operation, few.p50, many.p50) for operation, (few, many) in report.growth.items()]
     reached += tenants_report.neighbour_targets(report.neighbours)
+    reached += tenants_report.fairness_targets(report.fairness)
     reached += tenants_report.growth_targets(report.organisations, OPERATIONS)
     if report.mailing:
         reached += mails_report.mail_targets(report.mailing)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.fairness import Fairness, Phase
 from benchmarks.noisy import Neighbours, Side
 from benchmarks.organisations import FEW, Cost, Growth
 from benchmarks.tables import Grid, Target, at_most
 
 MAX_NEIGHBOUR_GROWTH = 1.5  # of the quiet organisations' p99
 MAX_CPU_GROWTH = 1.3
+MAX_FAIRNESS_RATIOS = {50: 4.0, 99: 5.0}  # by percentile
 
 
 def neighbour_grid(measured: Sequence[Neighbours]) -> Grid:
@@ -32,6 +34,32 @@ def neighbour_targets(measured: Sequence[Neighbours]) -> list[Target]:
             MAX_NEIGHBOUR_GROWTH,
         )
         for one in measured
+    ]
+
+
+def fairness_grid(measured: Sequence[Fairness]) -> Grid:
+    """Return the table of one quiet organisation's latencies, alone and beside each kind of noise."""
+    rows = []
+    for one in measured:
+        rows += [_phase(one.name, "alone", one.alone), _phase(one.name, "beside", one.beside)]
+        rows[-1][2] += f" ({one.ratio(50):.1f} x)"
+        rows[-1][3] += f" ({one.ratio(99):.1f} x)"
+    numbers = ("p50 ms", "p99 ms", "requests", "refused", "noise/s", "noise refused/s", "web CPU")
+    return Grid(("noise", "quiet one"), numbers, rows, end_of_section="beside")
+
+
+def fairness_targets(measured: Sequence[Fairness]) -> list[Target]:
+    """Return the targets of the quiet organisation: its latencies relative to those alone, and no refusals."""
+    if not measured:
+        return []
+    targets = []
+    for percent, most in MAX_FAIRNESS_RATIOS.items():
+        worst = max(measured, key=lambda one: one.ratio(percent))
+        what = f"p{percent} of a quiet organisation beside the worst noise, relative to alone ({worst.name})"
+        targets.append(at_most(what, worst.ratio(percent), most))
+    return [
+        *targets,
+        at_most("refused requests of the quiet organisation", sum(m.beside.quiet.failed for m in measured), 0),
     ]
 
 
@@ -70,6 +98,21 @@ def _side(noise: str, by: str, side: Side) -> list[str]:
         f"{side.rate:,.0f}",
         f"{side.failed:,}",
         f"{side.busy:.0%}",
+    ]
+
+
+def _phase(noise: str, name: str, phase: Phase) -> list[str]:
+    quiet = phase.quiet
+    return [
+        noise,
+        name,
+        f"{quiet.percentile(50):.1f}",
+        f"{quiet.percentile(99):.1f}",
+        f"{len(quiet.times) + quiet.failed:,}",
+        str(quiet.failed),
+        f"{phase.requests / phase.seconds:,.0f}",
+        f"{phase.failed / phase.seconds:,.0f}",
+        f"{phase.cpu / phase.seconds:.0%}",
     ]
 
 

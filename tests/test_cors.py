@@ -158,8 +158,9 @@ class TestResponses:
                 await api.http.post("/auth/signin", content=b"{", headers=headers),
                 await api.http.post("/auth/signin", content=b"x" * 1_100_000, headers=headers),
                 await api.http.get(f"/{'x' * 9000}", headers=headers),
+                await api.http.get("/tickets", headers=headers | {"X-Large": "x" * 33_000}),
             ]
-            assert [answer.status_code for answer in answers] == [401, 422, 400, 413, 414]
+            assert [answer.status_code for answer in answers] == [401, 422, 400, 413, 414, 431]
             assert {allowed_origin(answer) for answer in answers} == {expected}
 
     async def test_the_deployment_can_allow_origins_for_all_organisations(self, server: TestServer, desk: Desk) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request
 
@@ -11,6 +13,8 @@ from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyM
 from app.access.services import get_services
 from app.access.tenant import Tenant
 from app.core.errors import BadInput, MalformedBody
+from app.core.security.secret_keys import hash_secret_key
+from app.core.turns import TURN, Turn
 from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
@@ -51,8 +55,9 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
     Raises:
         InvalidSecretKey
     """
-    tenant = await get_services(request).credential_cache.resolve_secret_key(secret)
-    _note_tenant(request, tenant)
+    tenant = await _find_tenant(request, secret)
+    if waiting := _take_turn(request, tenant.id):
+        await waiting
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
@@ -75,16 +80,43 @@ async def identify_user(
     """
     cache = get_services(request).credential_cache
     if "authorization" not in request.headers and secret is not None:
-        _note_tenant(request, await cache.resolve_secret_key(secret))
+        await _find_tenant(request, secret)
         raise AccessTokenRequired
     token = _bearer_token(request)
     if token is None:
         raise MissingCredential(how_to_send)
-    tenant, user = await cache.resolve_access_token(token)
+    claims = cache.read_claims(token)
+    # The signature proves the organisation, so the lookup is already part of the organisation's turn.
+    if waiting := _take_turn(request, claims.org_id):
+        await waiting
+    tenant, user = await cache.resolve_claims(claims)
     if needs_fresh_sign_in and not user.is_freshly_authenticated:
-        tenant, user = await cache.resolve_access_token(token, cached=False)
+        tenant, user = await cache.resolve_claims(claims, cached=False)
     _note_tenant(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())
+
+
+async def _find_tenant(request: Request, secret: str) -> Tenant:
+    """Return the organisation of a secret key, and note it. A lookup takes the turn of a caller who is not known."""
+    cache = get_services(request).credential_cache
+    tenant = cache.find_cached_tenant(secret)
+    if tenant is None:
+        turn: Turn | None = request.scope.get(TURN)
+        if turn is None:
+            tenant = await cache.resolve_secret_key(secret)
+        else:
+            if waiting := turn.take(turn.all.lookups, hash_secret_key(secret)):
+                await waiting
+            tenant = await cache.resolve_secret_key(secret)
+            turn.give_back()
+    _note_tenant(request, tenant)
+    return tenant
+
+
+def _take_turn(request: Request, org_id: UUID) -> Awaitable[None] | None:
+    """Take the request's turn in its organisation. The edge ends it."""
+    turn: Turn | None = request.scope.get(TURN)
+    return None if turn is None else turn.take(turn.all.organisations, org_id)
 
 
 def _note_tenant(request: Request, tenant: Tenant) -> None:

@@ -99,13 +99,9 @@ class CredentialCache:
         Raises:
             InvalidSecretKey: no organisation has the secret key, or it was revoked.
         """
-        if not is_secret_key(secret):
-            raise InvalidSecretKey
-        hashed = hash_secret_key(secret)
-        cached = self._tenants.get(hashed)
-        if cached is not None and self._is_valid(cached.began_at, cached.found.id):
-            return cached.found
-        began_at = time.monotonic()
+        if (cached := self.find_cached_tenant(secret)) is not None:
+            return cached
+        hashed, began_at = hash_secret_key(secret), time.monotonic()
         tenant = await self._find_tenant(self._database, hashed)
         if tenant is None:
             raise InvalidSecretKey
@@ -113,16 +109,34 @@ class CredentialCache:
             self._tenants.put(hashed, _Lookup(tenant, began_at))
         return tenant
 
-    async def resolve_access_token(self, token: str, *, cached: bool = True) -> tuple[Tenant, Principal]:
+    def find_cached_tenant(self, secret: str) -> Tenant | None:
+        """Return the organisation of a secret key; `None` if it must be looked up.
+
+        Raises:
+            InvalidSecretKey: the key has a wrong checksum.
+        """
+        if not is_secret_key(secret):
+            raise InvalidSecretKey
+        cached = self._tenants.get(hash_secret_key(secret))
+        return cached.found if cached is not None and self._is_valid(cached.began_at, cached.found.id) else None
+
+    async def resolve_access_token(self, token: str) -> tuple[Tenant, Principal]:
         """Return the organisation and the user of an access token.
+
+        Raises:
+            InvalidToken: the token is not valid, its session has ended, or its user is not active.
+        """
+        return await self.resolve_claims(self.read_claims(token))
+
+    async def resolve_claims(self, claims: AccessClaims, *, cached: bool = True) -> tuple[Tenant, Principal]:
+        """Return the organisation and the user of the claims of an access token.
 
         Args:
             cached: whether an earlier lookup counts.
 
         Raises:
-            InvalidToken: the token is not valid, its session has ended, or its user is not active.
+            InvalidToken: the session has ended, or the user is not active.
         """
-        claims = self.read_claims(token)
         key = (claims.org_id, claims.user_id, claims.session_id)
         lookup = self._users.get(key) if cached else None
         if lookup is not None and self._is_valid(lookup.began_at, claims.org_id, claims.user_id):

@@ -36,6 +36,7 @@ from app.core.errors import Forbidden, TesseraError, Unauthenticated
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
 from app.core.web.endpoint_signatures import Endpoint
+from app.core.web.routing import take_turn_of_network
 
 # Indexed by: whether access tokens are accepted, and whether secret keys are accepted.
 _CREDENTIAL_INSTRUCTIONS = {
@@ -211,6 +212,7 @@ class RefreshTokenRequirement(Requirement):
             return await super()._identify(request)
         except (Unauthenticated, Forbidden):
             if has_refresh_token:
+                await take_turn_of_network(request)
                 return None
             raise
 

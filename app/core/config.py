@@ -105,7 +105,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600)
     body_timeout: float = Field(30.0, gt=0, le=600, description="seconds")
     header_timeout: float = Field(20.0, gt=0, le=600, description="seconds")
-    max_concurrent_requests: int = Field(256, ge=1, le=100_000)
+    max_buffered_bytes: int = Field(67_108_864, ge=1024, le=17_179_869_184)
+    max_concurrent_requests: int = Field(1024, ge=1, le=100_000)
+    org_pool_share: float = Field(0.2, gt=0, le=1)  # of DATABASE_POOL_SIZE, for the requests of one organisation
+    org_queue_size: int = Field(100, ge=0, le=100_000)
+    org_queue_timeout: float = Field(5.0, gt=0, le=60, description="seconds")
     shutdown_timeout: int = Field(4, ge=1, le=60, description="seconds")
 
     org_sign_up: Literal["open", "closed", "token"] = "open"

@@ -22,6 +22,10 @@ LATENCY = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 IN_FLIGHT = Gauge("tessera_http_requests_in_flight", "Requests being served.", multiprocess_mode="livesum")
+REQUESTS_WAITING = Gauge(
+    "tessera_http_requests_waiting", "Requests that wait for their turn.", multiprocess_mode="livesum"
+)
+REQUESTS_IN_WORK = Gauge("tessera_http_requests_in_work", "Requests that have a turn.", multiprocess_mode="livesum")
 POOL_IN_USE = Gauge("tessera_database_connections_in_use", "Connections in use.", multiprocess_mode="livesum")
 EVENTS_WAITING = Gauge(
     "tessera_events_waiting", "Events not relayed to subscribers yet.", multiprocess_mode="mostrecent"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 
 from app.core.errors import Unavailable
+from app.core.turns import give_back_as_stranger
 
 T = TypeVar("T")
+
+NICENESS = 10  # added to that of the process
 
 
 class Busy(Unavailable):
@@ -33,6 +40,7 @@ class BoundedThreads:
         self._limiter = CapacityLimiter(max_running)
         self._max_calls = max_running + max_waiting
         self._busy = busy
+        self._threads = ThreadPoolExecutor(max_running, "bounded", initializer=_lower_priority)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Call `work` in a thread and return its result.
@@ -46,8 +54,16 @@ class BoundedThreads:
         calls = self._limiter.statistics()
         if calls.borrowed_tokens + calls.tasks_waiting >= self._max_calls:
             raise self._busy
+        give_back_as_stranger()
         place = object()
         await self._limiter.acquire_on_behalf_of(place)
-        running = asyncio.ensure_future(to_thread.run_sync(work, limiter=CapacityLimiter(1)))
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         running.add_done_callback(lambda _: self._limiter.release_on_behalf_of(place))
         return await asyncio.shield(running)
+
+
+def _lower_priority() -> None:
+    """Let the event loop and other processes go first. Threads that this one starts inherit its priority."""
+    if sys.platform == "linux":  # elsewhere, a priority is that of the whole process
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, niceness + NICENESS))

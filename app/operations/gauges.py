@@ -9,6 +9,7 @@ import structlog
 from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.turns import ProcessTurns
 from app.operations.queries import measure_backlog
 
 MEASUREMENT_INTERVAL = 15  # seconds
@@ -30,13 +31,14 @@ async def measure(database: Database) -> None:
 class Gauges:
     """The gauges of a process, at most `MEASUREMENT_INTERVAL` seconds old when they are read."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, turns: ProcessTurns) -> None:
+        self._database, self._turns = database, turns
         self._measured_at = float("-inf")
 
     async def refresh(self) -> None:
         """Measure again if the last measurement is too old. Without a database the gauges keep their values."""
         telemetry.POOL_IN_USE.set(self._database.connections_in_use())
+        telemetry.REQUESTS_IN_WORK.set(self._turns.running)
         if time.monotonic() - self._measured_at < MEASUREMENT_INTERVAL:
             return
         self._measured_at = time.monotonic()

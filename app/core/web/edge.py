@@ -10,9 +10,12 @@ import structlog
 from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
-from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, BodyLimits, Exchange
+from app.core.turns import TURN, CallerGone, ProcessTurns, Turn
+from app.core.web.error_pace import ErrorPace
+from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, Exchange
 from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import INTERNAL_ERROR, OVERLOADED, STOPPING, Refusal
+from app.core.web.request_bodies import RequestBodies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -30,19 +33,21 @@ UNMATCHED = "unmatched"
 class Edge:
     """Pass requests to the application within limits, and log and count all of them.
 
-    Before the application sees a request, the edge can refuse it with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5) or
-    413, or with 503 and `Retry-After` if `max_concurrent_requests` are being served. While the application reads the
-    body, the edge can refuse it with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). An exception in the application is
-    logged, and the response is a 500 that leaves the connection open. The edge makes the problem document of every 500,
-    since the framework's own 500 is plain text.
+    Before the application sees a request, the edge can refuse it with 414 (RFC 9110, 15.5.15) or 431 (RFC 6585, 5).
+    It reads the body, and can refuse it with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). Then it refuses the request
+    with 503 and `Retry-After` if `max_concurrent_requests` are being served; long before that, the requests of a busy
+    organisation wait for their turns (`core/turns.py`). An exception in the application is logged, and the response is
+    a 500 that leaves the connection open. The edge makes the problem document of every 500, since the framework's own
+    500 is plain text.
 
     Args:
         app: the application.
         body_limits: the maximum bytes of a body, by method and path, for operations with another limit than
             `max_body_bytes`.
-        operational_paths: the paths that monitoring uses. They are served even under overload.
+        operational_paths: the paths that monitoring uses. They are served even under overload, and take no turns.
         origins: the origins whose browsers may read responses; `None` for none.
         announce_limits: notes the headers of a limited operation for the refusal of a request; `None` for none.
+        turns: the turns of requests; made from the settings by default.
     """
 
     def __init__(
@@ -54,14 +59,19 @@ class Edge:
         operational_paths: Collection[str] = (),
         origins: Origins | None = None,
         announce_limits: Callable[[Scope], Awaitable[None]] | None = None,
+        turns: ProcessTurns | None = None,
     ) -> None:
         self.app = app
         self.operational_paths = operational_paths
         self.max_concurrent = settings.max_concurrent_requests
-        self._body_limits = BodyLimits(settings.max_body_bytes, body_limits or {}, settings.body_timeout)
+        self.turns = turns or ProcessTurns.from_settings(settings)
+        self._bodies = RequestBodies(
+            settings.max_body_bytes, body_limits or {}, settings.body_timeout, settings.max_buffered_bytes
+        )
+        self._error_pace = ErrorPace()
         self._origins, self._announce = origins, announce_limits
         self._log = structlog.get_logger("tessera.http")
-        self._serving = 0
+        self._in_flight = 0
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
@@ -70,15 +80,24 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(self._body_limits, scope, receive, send)
+        is_operational = scope["path"] in self.operational_paths
+        exchange = Exchange(self._bodies, scope, receive, send, None if is_operational else self._hold_error)
         telemetry.IN_FLIGHT.inc()
+        self._in_flight += 1
         try:
-            refusal = await self._check_origin(exchange) or exchange.check_head() or await self._serve(exchange)
+            refusal = (
+                await self._check_origin(exchange)
+                or exchange.check_head()
+                or await self._serve(exchange, is_operational=is_operational)
+            )
             if refusal is not None:
                 await self._announce_limits(exchange)
                 await exchange.send_refusal(refusal)
         finally:
+            if exchange.turn is not None:
+                exchange.turn.give_back()
             telemetry.IN_FLIGHT.dec()
+            self._in_flight -= 1
             self._report(exchange)
         if exchange.must_linger:
             await exchange.linger()
@@ -94,37 +113,34 @@ class Edge:
             return None
         return await exchange.check_origin(self._origins)
 
-    async def _serve(self, exchange: Exchange) -> Refusal | None:
-        """Run the application; return the refusal to send instead of its response, if any."""
+    async def _hold_error(self) -> None:
+        await self._error_pace.hold(self._in_flight - self._bodies.unfinished)
+
+    async def _serve(self, exchange: Exchange, *, is_operational: bool) -> Refusal | None:
+        """Read the body and run the application; return the refusal to send instead of its response, if any."""
         if exchange.origin_is_listed and exchange.is_preflight:
             await exchange.send_preflight()
             return None
-        if exchange.scope["path"] in self.operational_paths:
-            return await self._run(exchange)
-        if self._serving >= self.max_concurrent:
-            return OVERLOADED
-        self._serving += 1
         try:
-            return await self._run(exchange)
-        finally:
-            self._serving -= 1
-
-    async def _run(self, exchange: Exchange) -> Refusal | None:
-        try:
-            # A request without a body has nothing to limit, so the server's `receive` is used without a wrapper.
+            if exchange.has_body and (refusal := await exchange.read_body()):
+                return refusal
+            if exchange.client_is_gone:
+                return None
+            if not is_operational:
+                if self._in_flight - self._bodies.unfinished - self._error_pace.held > self.max_concurrent:
+                    return OVERLOADED
+                exchange.turn = exchange.scope[TURN] = Turn(self.turns, exchange.has_lost_client)
+            # A request without a body has nothing to receive, so the server's `receive` is used without a wrapper.
             receive = exchange.receive if exchange.has_body else exchange.server_receive
             await self.app(exchange.scope, receive, exchange.send)
-        except ClientDisconnect:
+        except (ClientDisconnect, CallerGone):
             exchange.client_is_gone = True
         except asyncio.CancelledError:  # the server is stopping and waits no longer
             return None if exchange.started or exchange.client_is_gone else STOPPING
         except Exception as error:  # noqa: BLE001 - every exception gets a response
-            # `INTERNAL_ERROR` replaces the 500 that the framework sends before it raises. After any other refusal, the
-            # exception is expected: the application could not read the body.
-            if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
-                self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
+            self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
         # A response that has started cannot be replaced. The server closes the connection, so that the client notices.
-        return None if exchange.started or exchange.client_is_gone else exchange.refusal or INTERNAL_ERROR
+        return None if exchange.started or exchange.client_is_gone else INTERNAL_ERROR
 
     def _report(self, exchange: Exchange) -> None:
         seconds = perf_counter() - exchange.started_at

@@ -20,10 +20,11 @@ from starlette.convertors import StringConvertor
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core.web.declarations import find_declaration
 from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 from app.core.web.json_bodies import Fault
 from app.core.web.rate_limits import find_declared_limits
-from app.core.web.routing import JsonRequest, Route, find_query_faults, merge_faults
+from app.core.web.routing import JsonRequest, Route, find_query_faults, merge_faults, taking_turns
 
 Handler = Callable[[JsonRequest], Coroutine[Any, Any, Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
@@ -101,7 +102,7 @@ class FastRoute(Route):
                 raise merge_faults(query_faults, RequestValidationError(faults))
             return cast("Response", await endpoint(**values))
 
-        return handle
+        return handle if find_declaration(endpoint) is not None else taking_turns(handle)
 
 
 @dataclass(frozen=True)

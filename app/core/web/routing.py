@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Never
+from typing import Any, Never, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
@@ -18,10 +18,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from app.core.turns import take_turn_as_stranger
+from app.core.web.client_address import address_of
+from app.core.web.declarations import find_declaration
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
 from app.core.web.json_bodies import Fault, JsonBody, parse_json
+from app.core.web.limiter import get_network
 from app.core.web.media_types import is_json
 from app.core.web.rate_limits import announcing, find_declared_limits
+
+R = TypeVar("R", bound=Request)
 
 QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
@@ -69,6 +75,7 @@ class LenientRoute(APIRoute):
     def get_route_handler(self) -> Any:
         """Make FastAPI's handler."""
         handle, announce = super().get_route_handler(), find_declared_limits(self.endpoint)
+        handle = taking_turns(handle) if find_declaration(self.endpoint) is None else handle
         return announcing(announce, handle) if announce else handle
 
 
@@ -98,6 +105,8 @@ class Route(APIRoute):
     def get_route_handler(self) -> Any:
         """Make FastAPI's handler, and give it the stricter request."""
         handler, check_arguments, known = super().get_route_handler(), self._make_check(), self.query_parameters
+        if find_declaration(self.endpoint) is None:
+            handler = taking_turns(handler)
         takes_body = any(parameter.source is Source.BODY for parameter in self.parameters)
         takes_no_body = not takes_body and "requestBody" not in (self.openapi_extra or {})
 
@@ -127,6 +136,25 @@ class Route(APIRoute):
         checking = copy(self)
         checking.dependant = replace(_without_resources(self.dependant), call=_raise_no_faults)
         return APIRoute.get_route_handler(checking)
+
+
+def taking_turns(handle: Callable[[R], Coroutine[Any, Any, Response]]) -> Callable[[R], Coroutine[Any, Any, Response]]:
+    """Make the handler of an operation without a caller: it takes the turn that identifying a caller would take."""
+
+    async def handle_in_turn(request: R) -> Response:
+        await take_turn_of_network(request)
+        return await handle(request)
+
+    return handle_in_turn
+
+
+async def take_turn_of_network(request: Request) -> None:
+    """Take the turn of a request without a known caller: the networks of such requests are served in rotation.
+
+    Raises:
+        Overloaded: too many of these requests are waiting.
+    """
+    await take_turn_as_stranger(request.scope, get_network(address_of(request)))
 
 
 def _without_resources(dependant: Dependant) -> Dependant:

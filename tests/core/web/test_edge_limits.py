@@ -114,33 +114,65 @@ class TestTheBody:
                 assert (await answer).status == 408
                 assert time.monotonic() - began < 1.5
 
-    async def test_the_time_of_the_app_does_not_count(self) -> None:
-        with serving(make_app(), body_timeout=0.3) as web:
-            async with web.connected() as wire:
-                await wire.send(post("/digest", "Content-Length: 2"), b"x", b"x", pause=0.05)
-                answer = await wire.receive_response()
-        assert (answer.status, answer.body) == (200, b"2")
+    async def test_a_request_is_served_once_its_body_has_arrived(self) -> None:
+        served: list[bytes] = []
 
-    async def test_a_body_that_is_not_read_leaves_the_connection_open(self, web: Server) -> None:
-        async with web.connected() as wire:
-            await wire.send(post("/unread", "Content-Length: 4096"), pause=0.05)
-            assert (await wire.receive_response()).status == 401
-            await wire.send(b"x" * 4096 + get("/v1/tickets/1"))
-            assert (await wire.receive_response()).status == 200
-
-    async def test_a_refusal_after_the_response_started_ends_the_connection(self, lines: list[Any]) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                await send({"type": "http.response.start", "status": 200, "headers": []})
-                await send({"type": "http.response.body", "body": b"half", "more_body": True})
-                while (await receive())["more_body"]:
-                    pass
+                served.append((await receive())["body"])
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
 
-        with serving(app, body_timeout=0.1) as web:
+        with serving(app) as web:
             async with web.connected() as wire:
-                await wire.send(post("/", "Content-Length: 10"))
-                assert (await wire.read_to_end()).endswith(b"half\r\n")  # and no last chunk
-        assert {line["event"] for line in lines} == {"request"}  # no unhandled error
+                await wire.send(post("/", "Content-Length: 4"), b"a", b"bc", pause=0.05)
+                assert served == []
+                await wire.send(b"d")
+                assert (await wire.receive_response()).status == 204
+        assert served == [b"abcd"]
+
+    async def test_a_request_whose_client_left_before_the_end_of_its_body_is_not_served(self, lines: list[Any]) -> None:
+        served: list[str] = []
+
+        async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+            if scope["type"] == "http":
+                served.append(scope["path"])
+
+        with serving(app) as web:
+            async with web.connected() as wire:
+                await wire.send(post("/", "Content-Length: 4"), b"a", pause=0.05)
+            await assert_eventually(lambda: len(lines) > 0)
+        assert (served, lines[0]["status"]) == ([], 499)
+
+    async def test_a_body_that_the_app_does_not_read_leaves_the_connection_open(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.send(post("/unread", "Content-Length: 4096") + b"x" * 4096)
+            assert (await wire.receive_response()).status == 401
+            await wire.send(get("/v1/tickets/1"))
+            assert (await wire.receive_response()).status == 200
+
+
+class TestManyBodies:
+    async def test_the_oldest_unfinished_body_is_refused_if_they_are_too_large_together(self) -> None:
+        with serving(make_app(), max_buffered_bytes=100_000) as web:
+            async with web.connected() as oldest, web.connected() as second, web.connected() as third:
+                for wire in (oldest, second):
+                    await wire.send(post("/digest", "Content-Length: 50000"), b"x" * 40_000, pause=0.1)
+                await third.send(post("/digest", "Content-Length: 50000"), b"x" * 40_000)
+                refused = await oldest.receive_response()
+                assert (refused.status, refused.problem["code"]) == (503, "overloaded")
+                assert (refused.headers["retry-after"], refused.headers["connection"]) == ("5", "close")
+                assert await oldest.read_to_end() == b""
+                for wire in (second, third):
+                    await wire.send(b"x" * 10_000)
+                    answer = await wire.receive_response()
+                    assert (answer.status, answer.body) == (200, b"50000")
+
+    async def test_bodies_that_have_arrived_do_not_count(self) -> None:
+        with serving(make_app(), max_buffered_bytes=10_000) as web:
+            async with web.http() as http:
+                answers = [await http.post("/digest", content=b"x" * 9000) for _ in range(5)]
+        assert {answer.text for answer in answers} == {"9000"}
 
 
 async def _parts(number: int, size: int) -> AsyncIterator[bytes]:

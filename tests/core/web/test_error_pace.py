@@ -1,0 +1,45 @@
+"""Errors are held back only if there are very many, and only for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from app.core.web.error_pace import BURST, CALM, MAX_DELAY, MAX_ERRORS_PER_SECOND, ErrorPace
+
+MANY = 1000  # concurrent requests
+
+
+async def measure_seconds(pace: ErrorPace, errors: int) -> float:
+    """Send errors at the same time; return the seconds until the last one is sent."""
+    began = time.monotonic()
+    await asyncio.gather(*(pace.hold(MANY) for _ in range(errors)))
+    return time.monotonic() - began
+
+
+async def test_a_client_that_sends_one_request_at_a_time_never_waits() -> None:
+    pace, began = ErrorPace(), time.monotonic()
+    for _ in range(5 * BURST):
+        await pace.hold(CALM)
+    assert time.monotonic() - began < 0.2
+
+
+async def test_a_burst_of_errors_is_sent_at_once() -> None:
+    assert await measure_seconds(ErrorPace(), BURST) < 0.2
+
+
+async def test_further_errors_are_sent_at_the_pace() -> None:
+    pace, further = ErrorPace(), MAX_ERRORS_PER_SECOND // 2
+    sending = asyncio.create_task(measure_seconds(pace, BURST + further))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert further - 1 <= pace.held <= further
+    assert 0.4 < await sending < 0.9
+    assert pace.held == 0
+
+
+async def test_no_error_is_held_for_longer_than_the_longest_delay() -> None:
+    pace = ErrorPace()
+    for _ in range(2):
+        assert await measure_seconds(pace, 10 * MAX_ERRORS_PER_SECOND) < MAX_DELAY + 0.3
+    assert pace.held == 0
