@@ -29,6 +29,7 @@ from app.core.web.protocol import make_bounded_protocol
 
 # Classes of SQLSTATE: connection failure, invalid user, missing database, insufficient resources, server shutting down
 UNREACHABLE_SQLSTATES = ("08", "28", "3D", "53", "57")
+ATTACH_TIMEOUT = 20.0  # seconds to wait while another process starts the embedded database, possibly after a crash
 LISTEN_BACKLOG = 2048  # connections that the kernel queues until they are accepted
 
 cli = typer.Typer(
@@ -59,7 +60,9 @@ def _load_settings() -> Settings:
 
 
 @contextmanager
-def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[Settings, str]]:
+def _database(
+    settings: Settings, *, exclusive: bool = False, keep_running: bool = False
+) -> Iterator[tuple[Settings, str]]:
     """Yield the settings completed with database and secret key, and the URL for migrations.
 
     Without `DATABASE_URL`, use the embedded database: attach to a running one, or else start one and stop it at the
@@ -67,15 +70,18 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
 
     Args:
         exclusive: always start the embedded database, and fail if it is already running.
+        keep_running: if this process starts the embedded database, start it again whenever it ends by itself.
     """
     if settings.database_url is not None:
         yield settings, settings.migrations_database_url or settings.database_url
         return
-    running = None if exclusive else attach(settings.data_dir)
+    running = None if exclusive else attach(settings.data_dir, timeout=ATTACH_TIMEOUT)
     if running is not None:
         yield _complete_settings(settings, running), running.owner_url
         return
     with start(settings.data_dir) as server:
+        if keep_running:
+            server.keep_running()
         yield _complete_settings(settings, server.address), server.address.owner_url
 
 
@@ -114,7 +120,7 @@ def serve(
     _exit_cleanly_on_sigterm()
     with (
         closing(_bind(settings)) as listener,
-        _database(settings, exclusive=True) as (complete_settings, owner_url),
+        _database(settings, exclusive=True, keep_running=True) as (complete_settings, owner_url),
         suppress(KeyboardInterrupt),
     ):
         _check_channels_and_limiter(complete_settings)
@@ -261,7 +267,7 @@ def worker() -> None:
     """Run the worker only: timers, relay, deliveries and housekeeping. Several workers can run at the same time."""
     settings = _load_settings()
     _exit_cleanly_on_sigterm()
-    with _database(settings) as (complete_settings, owner_url), suppress(KeyboardInterrupt):
+    with _database(settings, keep_running=True) as (complete_settings, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
         _check_channels_and_limiter(complete_settings)
