@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
@@ -23,13 +25,15 @@ from uvicorn.supervisors import Multiprocess
 from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
 from app.core.database.violations import get_sqlstate
-from app.core.embedded import Address, EmbeddedUnavailable, attach, start
+from app.core.embedded import Address, EmbeddedUnavailable, FolderInUse, attach, start
 from app.core.telemetry import configure_logging
 from app.core.web.protocol import make_bounded_protocol
 
 # Classes of SQLSTATE: connection failure, invalid user, missing database, insufficient resources, server shutting down
 UNREACHABLE_SQLSTATES = ("08", "28", "3D", "53", "57")
 ATTACH_TIMEOUT = 20.0  # seconds to wait while another process starts the embedded database, possibly after a crash
+BIND_TIMEOUT = 2.0  # seconds for the web processes of a killed service to free the port
+BIND_INTERVAL = 0.05  # seconds
 LISTEN_BACKLOG = 2048  # connections that the kernel queues until they are accepted
 
 cli = typer.Typer(
@@ -76,10 +80,18 @@ def _database(
         yield settings, settings.migrations_database_url or settings.database_url
         return
     running = None if exclusive else attach(settings.data_dir, timeout=ATTACH_TIMEOUT)
+    if running is None:
+        try:
+            server = start(settings.data_dir)
+        except FolderInUse:
+            # Another process may have taken the folder in the meantime.
+            running = None if exclusive else attach(settings.data_dir, timeout=ATTACH_TIMEOUT)
+            if running is None:
+                raise
     if running is not None:
         yield _complete_settings(settings, running), running.owner_url
         return
-    with start(settings.data_dir) as server:
+    with server:
         if keep_running:
             server.keep_running()
         yield _complete_settings(settings, server.address), server.address.owner_url
@@ -183,12 +195,18 @@ def _bind(settings: Settings) -> socket.socket:
 def _bind_port(host: str, port: int, names: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InvalidSettings(f"{names}: cannot serve on {host}:{port} ({error.strerror}): choose another") from None
-    return listener
+    deadline = time.monotonic() + BIND_TIMEOUT
+    while True:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(BIND_INTERVAL)
+                continue
+            listener.close()
+            reason = error.strerror
+            raise InvalidSettings(f"{names}: cannot serve on {host}:{port} ({reason}): choose another") from None
+        return listener
 
 
 def _exit_cleanly_on_sigterm() -> None:

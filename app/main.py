@@ -50,6 +50,7 @@ from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
 from app.core.web.limiter import Limiter
+from app.core.web.parent_process import stop_with_parent
 from app.core.web.problems import install_error_handlers
 from app.core.web.rate_limits import make_announcer
 from app.menus.my_menu_routes import router as my_menu
@@ -126,6 +127,7 @@ def app_from_environment() -> ASGIApp:
     """Make the web service in a process that uvicorn starts, with settings from the environment."""
     settings = load_settings()
     telemetry.configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
+    stop_with_parent(settings.shutdown_timeout)
     return create_app(settings)
 
 

@@ -10,7 +10,7 @@ All functions block: call them before the event loop starts.
 """
 
 from app.core.embedded.server import Server, attach, start
-from app.core.embedded.site import EmbeddedUnavailable
+from app.core.embedded.site import EmbeddedUnavailable, FolderInUse
 from app.core.embedded.sockets import Address
 
-__all__ = ["Address", "EmbeddedUnavailable", "Server", "attach", "start"]
+__all__ = ["Address", "EmbeddedUnavailable", "FolderInUse", "Server", "attach", "start"]
