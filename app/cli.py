@@ -232,6 +232,7 @@ def _serve(settings: Settings, listener: socket.socket, *, is_ready: bool) -> No
         server_header=False,
         proxy_headers=False,  # `create_app` handles them, for trusted proxies only
         backlog=LISTEN_BACKLOG,
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
     _export_to_environment(settings)

@@ -45,7 +45,7 @@ from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
 from app.core.security import password_hashing, password_strength
-from app.core.web.cors import Origins
+from app.core.web.cors import ORIGINS, Origins
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
@@ -153,7 +153,7 @@ def create_api(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[dict[str, object]]:
     app.state.services = services = _build_services(settings)
     password_hashing.warm_up()
     password_strength.load_common_passwords()
@@ -168,7 +168,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     reading = asyncio.create_task(reader.run())
     try:
         with serving_metrics(settings.host, settings.metrics_port, services.gauges.refresh):
-            yield
+            yield {ORIGINS: getattr(app.state, ORIGINS, None)}
     finally:
         try:
             if worker:

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600)
     body_timeout: float = Field(30.0, gt=0, le=600, description="seconds")
     header_timeout: float = Field(20.0, gt=0, le=600, description="seconds")
+    keep_alive: int = Field(75, ge=1, le=3600, description="seconds")
     max_concurrent_requests: int = Field(256, ge=1, le=100_000)
     shutdown_timeout: int = Field(4, ge=1, le=60, description="seconds")
 
