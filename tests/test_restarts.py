@@ -87,34 +87,42 @@ async def run_command(command: str, folder: Path) -> Program:
 
 
 async def test_a_killed_database_is_started_again_and_loses_nothing(folder: Path) -> None:
-    async with run_tessera("serve", folder, worker="off") as service, run_tessera("worker", folder) as worker:
+    async with run_tessera("serve", folder, worker="off") as service:
         await service.wait_for_output(READY)
-        await worker.wait_for_output(WORKING)
-        async with signed_up_client(service.url) as client:
-            writer = Writer(client)
-            for _ in range(2):
-                before = len(writer.acknowledged)
-                assert await eventually(lambda: writer.is_served_after(before + 5), within=20)  # noqa: B023 - called at once
-                await kill_database(folder / "data")
-                before = len(writer.acknowledged) + 1  # one may have been acknowledged before the kill
-                assert await eventually(lambda: writer.is_served_after(before), within=20)  # noqa: B023 - called at once
-            await kill_database(folder / "data")
-            beside = await run_command("doctor", folder)
-            assert not [line for line in beside.out if line.startswith("FAIL") and " database " in line], beside.out
-            writer.task.cancel()
-            await asyncio.wait([writer.task])
-            assert writer.refused > 0
-            numbers = await client.numbers()
-            assert set(writer.acknowledged) <= set(numbers)
-            assert numbers == list(range(1, len(numbers) + 1))
-            assert await eventually(lambda: has_mails(folder, len(numbers)), within=20)  # one to each assignee
+        async with run_tessera("worker", folder) as worker:
+            await worker.wait_for_output(WORKING)
+            await kill_the_database_while_tickets_are_opened(folder, service)
+            assert await worker.stop() < 10
         ends = [line for line in service.errors if "The embedded PostgreSQL ended (code -9)" in line]
         assert len(ends) == 3
-        assert not [line for line in service.errors if "Traceback" in line]
-        assert await worker.stop() < 10
+        assert not [line for line in service.errors + worker.errors if "Traceback" in line]
+        # One line for each outage, and one when it is over.
+        assert 1 <= len([line for line in worker.errors if "job_failed" in line]) <= 3
+        assert [line for line in worker.errors if "job_recovered" in line]
         assert await service.stop() < 10
         await asyncio.sleep(0.7)
         assert server_processes(folder / "data") == []
+
+
+async def kill_the_database_while_tickets_are_opened(folder: Path, service: Program) -> None:
+    async with signed_up_client(service.url) as client:
+        writer = Writer(client)
+        for _ in range(2):
+            before = len(writer.acknowledged)
+            assert await eventually(lambda: writer.is_served_after(before + 5), within=20)  # noqa: B023 - called at once
+            await kill_database(folder / "data")
+            before = len(writer.acknowledged) + 1  # one may have been acknowledged before the kill
+            assert await eventually(lambda: writer.is_served_after(before), within=20)  # noqa: B023 - called at once
+        await kill_database(folder / "data")
+        beside = await run_command("doctor", folder)
+        assert not [line for line in beside.out if line.startswith("FAIL") and " database " in line], beside.out
+        writer.task.cancel()
+        await asyncio.wait([writer.task])
+        assert writer.refused > 0
+        numbers = await client.numbers()
+        assert set(writer.acknowledged) <= set(numbers)
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert await eventually(lambda: has_mails(folder, len(numbers)), within=20)  # one to each assignee
 
 
 @pytest.mark.parametrize("web_workers", [1, 2])

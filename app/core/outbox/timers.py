@@ -149,8 +149,8 @@ async def serve_each(
             failures[org_id] = error
     first = next(iter(failures.values()), None)
     if first is None or done or not is_outage(first):  # the job that fails reports an outage, in one line
-        for org_id, error in failures.items():
-            log.warning("organisation_not_served", org_id=str(org_id), error=type(error).__name__)
+        for org_id, failure in failures.items():
+            log.warning("organisation_not_served", org_id=str(org_id), error=type(failure).__name__)
     if first is not None and not done:
         raise first
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_it_is_logged_again_at_growing_intervals(failures: FailureLog, clock: Cl
         failures.note_failure("timers", lost())
         at += [clock.seconds] * (len(lines) - before)
         clock.seconds += 10
-    waits = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(at)]
     assert waits[:3] == [FIRST_REMINDER, 2 * FIRST_REMINDER, 4 * FIRST_REMINDER]
     assert waits == sorted(waits)
     assert waits[-1] == MAX_INTERVAL
