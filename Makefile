@@ -19,6 +19,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/schema
+	$(BIN)/python .ci/dependencies.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)

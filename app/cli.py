@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
@@ -23,12 +25,15 @@ from uvicorn.supervisors import Multiprocess
 from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
 from app.core.database.violations import get_sqlstate
-from app.core.embedded import Address, EmbeddedUnavailable, attach, start
+from app.core.embedded import Address, EmbeddedUnavailable, FolderInUse, attach, start
 from app.core.telemetry import configure_logging
 from app.core.web.protocol import make_bounded_protocol
 
 # Classes of SQLSTATE: connection failure, invalid user, missing database, insufficient resources, server shutting down
 UNREACHABLE_SQLSTATES = ("08", "28", "3D", "53", "57")
+ATTACH_TIMEOUT = 20.0  # seconds to wait while another process starts the embedded database, possibly after a crash
+BIND_TIMEOUT = 2.0  # seconds for the web processes of a killed service to free the port
+BIND_INTERVAL = 0.05  # seconds
 LISTEN_BACKLOG = 2048  # connections that the kernel queues until they are accepted
 
 cli = typer.Typer(
@@ -59,7 +64,9 @@ def _load_settings() -> Settings:
 
 
 @contextmanager
-def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[Settings, str]]:
+def _database(
+    settings: Settings, *, exclusive: bool = False, keep_running: bool = False
+) -> Iterator[tuple[Settings, str]]:
     """Yield the settings completed with database and secret key, and the URL for migrations.
 
     Without `DATABASE_URL`, use the embedded database: attach to a running one, or else start one and stop it at the
@@ -67,15 +74,26 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
 
     Args:
         exclusive: always start the embedded database, and fail if it is already running.
+        keep_running: if this process starts the embedded database, start it again whenever it ends by itself.
     """
     if settings.database_url is not None:
         yield settings, settings.migrations_database_url or settings.database_url
         return
-    running = None if exclusive else attach(settings.data_dir)
+    running = None if exclusive else attach(settings.data_dir, timeout=ATTACH_TIMEOUT)
+    if running is None:
+        try:
+            server = start(settings.data_dir)
+        except FolderInUse:
+            # Another process may have taken the folder in the meantime.
+            running = None if exclusive else attach(settings.data_dir, timeout=ATTACH_TIMEOUT)
+            if running is None:
+                raise
     if running is not None:
         yield _complete_settings(settings, running), running.owner_url
         return
-    with start(settings.data_dir) as server:
+    with server:
+        if keep_running:
+            server.keep_running()
         yield _complete_settings(settings, server.address), server.address.owner_url
 
 
@@ -114,7 +132,7 @@ def serve(
     _exit_cleanly_on_sigterm()
     with (
         closing(_bind(settings)) as listener,
-        _database(settings, exclusive=True) as (complete_settings, owner_url),
+        _database(settings, exclusive=True, keep_running=True) as (complete_settings, owner_url),
         suppress(KeyboardInterrupt),
     ):
         _check_channels_and_limiter(complete_settings)
@@ -177,12 +195,18 @@ def _bind(settings: Settings) -> socket.socket:
 def _bind_port(host: str, port: int, names: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InvalidSettings(f"{names}: cannot serve on {host}:{port} ({error.strerror}): choose another") from None
-    return listener
+    deadline = time.monotonic() + BIND_TIMEOUT
+    while True:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(BIND_INTERVAL)
+                continue
+            listener.close()
+            reason = error.strerror
+            raise InvalidSettings(f"{names}: cannot serve on {host}:{port} ({reason}): choose another") from None
+        return listener
 
 
 def _exit_cleanly_on_sigterm() -> None:
@@ -208,6 +232,7 @@ def _serve(settings: Settings, listener: socket.socket, *, is_ready: bool) -> No
         server_header=False,
         proxy_headers=False,  # `create_app` handles them, for trusted proxies only
         backlog=LISTEN_BACKLOG,
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
     _export_to_environment(settings)
@@ -261,7 +286,7 @@ def worker() -> None:
     """Run the worker only: timers, relay, deliveries and housekeeping. Several workers can run at the same time."""
     settings = _load_settings()
     _exit_cleanly_on_sigterm()
-    with _database(settings) as (complete_settings, owner_url), suppress(KeyboardInterrupt):
+    with _database(settings, keep_running=True) as (complete_settings, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
         _check_channels_and_limiter(complete_settings)

@@ -47,11 +47,12 @@ from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
 from app.core.security import password_hashing, password_strength
 from app.core.turns import ProcessTurns
-from app.core.web.cors import Origins
+from app.core.web.cors import ORIGINS, Origins
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
 from app.core.web.limiter import Limiter
+from app.core.web.parent_process import stop_with_parent
 from app.core.web.problems import install_error_handlers
 from app.core.web.rate_limits import make_announcer
 from app.menus.my_menu_routes import router as my_menu
@@ -129,6 +130,7 @@ def app_from_environment() -> ASGIApp:
     """Make the web service in a process that uvicorn starts, with settings from the environment."""
     settings = load_settings()
     telemetry.configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
+    stop_with_parent(settings.shutdown_timeout)
     return create_app(settings)
 
 
@@ -155,7 +157,7 @@ def create_api(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[dict[str, object]]:
     app.state.services = services = _build_services(settings, app.state.turns)
     password_hashing.warm_up()
     password_strength.load_common_passwords()
@@ -170,7 +172,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     reading = asyncio.create_task(reader.run())
     try:
         with serving_metrics(settings.host, settings.metrics_port, services.gauges.refresh):
-            yield
+            yield {ORIGINS: getattr(app.state, ORIGINS, None)}
     finally:
         try:
             if worker:

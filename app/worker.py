@@ -30,6 +30,7 @@ from app.core.config import InvalidSettings, Settings
 from app.core.database.pool import Database
 from app.core.outbox import deliveries, relay, timers
 from app.core.outbox.delivery_loop import DeliveryLoop
+from app.core.outbox.failure_log import FailureLog
 from app.notifications import recipient_limit
 from app.operations import gauges
 from app.operations.models import JobRun
@@ -132,6 +133,7 @@ class Worker:
         )
         self._job_locks = {name: asyncio.Lock() for name in JOBS}
         self._last_runs: dict[str, _FinishedRun] = {}
+        self._failures = FailureLog("job")
         self._wake_events = {name: asyncio.Event() for name, job in JOBS.items() if job.runs_after_commits}
         self.delivery_loop = DeliveryLoop(database, self.channels, self._wake_events["deliver"].set)
         self._wake_tasks: set[asyncio.Task[None]] = set()
@@ -198,16 +200,12 @@ class Worker:
             except Exception as failure:  # noqa: BLE001 - logged, and the job runs again
                 # Without the message: `GET /jobs` shows the error to every tenant, the message may contain data of one.
                 error = type(failure).__name__
-                self._log_failure(name, failure)
+                self._failures.note_failure(name, failure)
+            else:
+                self._failures.note_success(name)
             finally:
                 self._running_jobs.discard(running)
             self._last_runs[name] = _FinishedRun(real_now(), error)
-
-    def _log_failure(self, name: str, failure: Exception) -> None:
-        """Log a failure with its traceback, unless the previous run failed in the same way."""
-        previous = self._last_runs.get(name)
-        if previous is None or previous.error != type(failure).__name__:
-            log.warning("job_failed", job=name, exc_info=failure)
 
     async def report_runs(self) -> None:
         """Store each job's last run for `GET /jobs`."""

@@ -327,9 +327,13 @@ class Attempts:
         restricted = await self._limiter.is_used_up(
             self._settings.account_failure_limit, "account", account
         ) and not await self._limiter.is_known_network(account, network)
-        if restricted:
-            await self._limiter.count_or_refuse(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
-        await self._limiter.count_or_refuse(self._settings.sign_in_failure_limit, "failures", account, network)
+        try:
+            if restricted:
+                await self._limiter.count_or_refuse(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
+            await self._limiter.count_or_refuse(self._settings.sign_in_failure_limit, "failures", account, network)
+        except TooMany:  # the password is not looked at
+            await self._limiter.refund(self._settings.sign_in_limit, Limit.SIGN_IN, network)
+            raise
         return Attempt(account, network, restricted)
 
     async def _refund(self, attempt: Attempt) -> None:

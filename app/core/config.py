@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600)
     body_timeout: float = Field(30.0, gt=0, le=600, description="seconds")
     header_timeout: float = Field(20.0, gt=0, le=600, description="seconds")
+    keep_alive: int = Field(75, ge=1, le=3600, description="seconds")
     max_buffered_bytes: int = Field(67_108_864, ge=1024, le=17_179_869_184)
     max_concurrent_requests: int = Field(1024, ge=1, le=100_000)
     org_pool_share: float = Field(0.2, gt=0, le=1)  # of DATABASE_POOL_SIZE, for the requests of one organisation

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 
-import structlog
-
 from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.outbox.failure_log import FailureLog
 from app.core.turns import ProcessTurns
 from app.operations.queries import measure_backlog
 
 MEASUREMENT_INTERVAL = 15  # seconds
-
-log = structlog.get_logger("tessera.metrics")
 
 
 async def measure(database: Database) -> None:
@@ -34,6 +31,7 @@ class Gauges:
     def __init__(self, database: Database, turns: ProcessTurns) -> None:
         self._database, self._turns = database, turns
         self._measured_at = float("-inf")
+        self._failures = FailureLog("measuring")
 
     async def refresh(self) -> None:
         """Measure again if the last measurement is too old. Without a database the gauges keep their values."""
@@ -44,5 +42,7 @@ class Gauges:
         self._measured_at = time.monotonic()
         try:
             await measure(self._database)
-        except Exception:  # the other metrics must still be served
-            log.warning("measuring_backlog_failed", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - the other metrics must still be served
+            self._failures.note_failure("backlog", error)
+        else:
+            self._failures.note_success("backlog")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -37,6 +36,20 @@ ORPHAN_TIMEOUT = 15.0  # seconds for children of a killed server to end; stateme
 MAX_LOG_BYTES = 10_000_000
 UNUSED_PID = 2**31 - 1  # no system assigns it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# A program that becomes another one. A hook between fork and exec would do, but is not safe while other threads run. A
+# change of the user clears the signal, so this program changes the user itself. Its first arguments are the parent's
+# process id, in case the parent has ended before, and the user and group.
+SET_DEATH_SIGNAL = f"""
+import ctypes, os, sys
+parent, uid, gid = map(int, sys.argv[1:4])
+if uid != os.geteuid():
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {signal.SIGINT:d})
+if os.getppid() == parent:
+    os.execv(sys.argv[4], sys.argv[4:])
+"""
 
 # The last line keeps users' data out of the log, where it would survive an erasure.
 SERVER_SETTINGS = f"""
@@ -52,10 +65,14 @@ class _ClusterInUse(EmbeddedUnavailable):
     """Children of a killed server still use the cluster."""
 
 
-def launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
+def launch(site: Site, socket_folder: Path, is_stopping: Callable[[], bool] | None = None) -> subprocess.Popen[bytes]:
     """Start the server and wait until it accepts connections.
 
     PostgreSQL refuses to start while a child of a killed server still executes a statement, so that case is retried.
+
+    Args:
+        is_stopping: returns whether to give up. With it, the calling thread must live as long as the server: the kernel
+            stops the server when the thread ends.
 
     Raises:
         EmbeddedUnavailable: The server does not start.
@@ -63,9 +80,9 @@ def launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + ORPHAN_TIMEOUT
     while True:
         try:
-            return _launch(site, socket_folder)
+            return _launch(site, socket_folder, is_stopping)
         except _ClusterInUse:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (is_stopping and is_stopping()):
                 raise
             time.sleep(0.5)
 
@@ -150,22 +167,23 @@ def _is_server_process(pid: int, cluster: Path) -> bool:
     return any(separator.join(words) in command_line for words in (server, single_user))
 
 
-def _launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
+def _launch(site: Site, socket_folder: Path, is_stopping: Callable[[], bool] | None) -> subprocess.Popen[bytes]:
     log_path = site.data_dir / "postgres.log"
     if log_path.exists() and log_path.stat().st_size > MAX_LOG_BYTES:
         log_path.rename(log_path.with_suffix(".log.1"))
     log_path.touch(mode=0o600)
+    options = _make_server_options(site, socket_folder)
     with log_path.open("ab") as log:
         log_offset = log.tell()
+        prefix = _make_death_signal_command(site, thread_stays=is_stopping is not None)
         process = subprocess.Popen(
-            [site.binaries / "postgres", "-D", site.cluster, *_make_server_options(site, socket_folder)],
+            [*(prefix or ()), site.binaries / "postgres", "-D", site.cluster, *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=CHILD_ENVIRONMENT,
             start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops the server last
-            preexec_fn=_stop_with_parent(),  # noqa: PLW1509 - it is None outside the main thread
-            **site.account.popen_arguments,
+            **({} if prefix else site.account.popen_arguments),
         )  # fmt: skip
     try:
-        _wait_until_ready(process, site.cluster, log_path, log_offset)
+        _wait_until_ready(process, site.cluster, log_path, log_offset, is_stopping)
     except BaseException:
         stop(process)
         raise
@@ -184,26 +202,30 @@ def _choose_shared_buffers_mb() -> int:
     return min(256, max(16, memory_mb // 8))
 
 
-def _stop_with_parent() -> Callable[[], None] | None:
-    """Return a hook that makes the kernel stop the server when this process is killed.
+def _make_death_signal_command(site: Site, *, thread_stays: bool) -> list[str] | None:
+    """Make the beginning of a command that makes the kernel stop the server when the calling thread ends.
 
-    This is best effort: the next start stops an orphan anyway.
+    The kernel watches the thread that forks. `None` if this thread may end before the process does, or if the system
+    knows no such signal. This is best effort: the next start stops an orphan anyway.
     """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None  # the kernel watches the forking thread, and any other thread may end before the process does
-    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
-
-    def set_death_signal() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # the parent died before the call
-            os._exit(1)
-
-    return set_death_signal
+    is_main = threading.current_thread() is threading.main_thread()
+    if sys.platform != "linux" or not sys.executable or not (is_main or thread_stays):
+        return None
+    ids = (os.getpid(), site.account.uid, site.account.gid)
+    return [sys.executable, "-I", "-S", "-c", SET_DEATH_SIGNAL, *(str(number) for number in ids)]
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], cluster: Path, log: Path, log_offset: int) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes],
+    cluster: Path,
+    log: Path,
+    log_offset: int,
+    is_stopping: Callable[[], bool] | None,
+) -> None:
     started = time.monotonic()
     while True:
+        if is_stopping and is_stopping():
+            raise EmbeddedUnavailable("the service is stopping")
         pid, state = _read_pid_file(cluster)
         if pid == process.pid and state == "ready":
             return

@@ -29,6 +29,10 @@ class EmbeddedUnavailable(Exception):
     """The embedded PostgreSQL cannot be used. The message is one line that says what to do."""
 
 
+class FolderInUse(EmbeddedUnavailable):
+    """Another process runs the server of the folder."""
+
+
 @dataclass(frozen=True)
 class Account:
     """The system user that the server runs as."""
@@ -111,7 +115,7 @@ def take_lock(data_dir: Path) -> int:
     """Lock the folder for as long as the returned descriptor is open; the kernel releases it however the process ends.
 
     Raises:
-        EmbeddedUnavailable: Another process holds the lock.
+        FolderInUse: Another process holds the lock.
     """
     lock = os.open(data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
@@ -124,7 +128,7 @@ def take_lock(data_dir: Path) -> int:
     if wait_for(try_lock, 0.5):  # `is_locked` holds it for an instant
         return lock
     os.close(lock)
-    raise EmbeddedUnavailable(f"another Tessera already runs in {data_dir}: stop it, or set DATA_DIR to another folder")
+    raise FolderInUse(f"another Tessera already runs in {data_dir}: stop it, or set DATA_DIR to another folder")
 
 
 def is_locked(data_dir: Path) -> bool:

@@ -26,6 +26,7 @@ from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, group_by_orga
 from app.core.outbox.delivery_lanes import HANG_AFTER, Lanes
 from app.core.outbox.delivery_outcomes import FinishedAttempt, decide_outcome, record_attempts
 from app.core.outbox.delivery_turns import MAX_WAITING, Turns
+from app.core.outbox.failure_log import FailureLog
 from app.core.outbox.timers import serve_each
 
 RENEWAL_INTERVAL = LEASE_DURATION.total_seconds() / 3
@@ -61,6 +62,7 @@ class DeliveryLoop:
         self._recording: asyncio.Task[None] | None = None
         self._finished: list[FinishedAttempt] = []
         self._held: set[UUID] = set()  # the ids of claims until their outcomes are recorded
+        self._failures = FailureLog("recording")
         self._writing = asyncio.Lock()  # leases and outcomes: two transactions on the same timers could deadlock
         self._turns = {True: Turns(), False: Turns()}  # by urgency
         self._renewal_interval = renewal_interval
@@ -206,9 +208,10 @@ class DeliveryLoop:
     async def _record_group(self, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> bool:
         try:
             await record_attempts(self._database, org_id, attempts)
-        except Exception:
-            log.warning("outcomes_not_recorded", org_id=str(org_id), exc_info=True)
+        except Exception as error:  # noqa: BLE001 - logged, and tried again
+            self._failures.note_failure("outcomes", error)
             return False
+        self._failures.note_success("outcomes")
         return True
 
     # --- stopping ----------------------------------------------------------------------------------------------------

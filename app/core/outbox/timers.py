@@ -21,6 +21,7 @@ from sqlalchemy.orm import aliased
 
 from app.core.clock import real_now
 from app.core.database.intervals import add_interval_sql
+from app.core.database.outages import is_outage
 from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, IS_NOT_DELIVERY, Timer
@@ -138,17 +139,20 @@ async def serve_each(
 
     A failure for one organisation does not stop the others. The first failure is raised only if the sum is 0.
     """
-    done, failure = 0, None
+    done, failures = 0, dict[UUID, Exception]()
     for org_id in organisations:
         if stopping():
             return done
         try:
             done += await serve(org_id)
-        except Exception as error:  # noqa: BLE001 - raised below, or by the next run
-            log.warning("organisation_not_served", org_id=str(org_id), error=type(error).__name__)
-            failure = failure or error
-    if failure is not None and not done:
-        raise failure
+        except Exception as error:  # noqa: BLE001 - logged and raised below, or by the next run
+            failures[org_id] = error
+    first = next(iter(failures.values()), None)
+    if first is None or done or not is_outage(first):  # the job that fails reports an outage, in one line
+        for org_id, failure in failures.items():
+            log.warning("organisation_not_served", org_id=str(org_id), error=type(failure).__name__)
+    if first is not None and not done:
+        raise first
     return done
 
 
@@ -173,13 +177,17 @@ async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, 
     """Fire a batch. If it fails, fire each timer alone, and postpone the ones that fail."""
     try:
         return await _fire(database, org_id, handler, due)
-    except Exception:
+    except Exception as error:
+        if is_outage(error):
+            raise
         log.exception("timers_failed", org_id=str(org_id), kind=due[0].kind, count=len(due))
     fired = 0
     for one in due:
         try:
             fired += await _fire(database, org_id, handler, [one])
-        except Exception:
+        except Exception as error:
+            if is_outage(error):
+                raise
             log.exception("timer_failed", org_id=str(org_id), kind=one.kind, subject_id=str(one.subject_id))
             await _postpone(database, org_id, one)
     return fired

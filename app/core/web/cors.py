@@ -21,6 +21,7 @@ MAX_ORIGINS = 10_000
 MAX_LOOKUPS = 4  # at once: strangers choose the origins that are looked up
 MAX_ORIGIN_LENGTH = 255
 
+ORIGINS = "origins"  # in the state of the server: the `Origins` of the process
 ALLOWS_ORIGIN = "allows_origin"  # in the request's state: the rule of the caller's organisation, once it is known
 
 # Returns whether any organisation has listed the origin.

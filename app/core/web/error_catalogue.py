@@ -18,7 +18,7 @@ _FRAMEWORK_MEANINGS = {
     400: "The request is not valid HTTP, or its body cannot be read. Check how the client writes it.",
     404: "There is nothing at this address. Check the path.",
     405: "The address does not support the method. `Allow` names those that it supports.",
-    408: "The body did not arrive in time. Send the request again.",
+    408: "The body or the headers did not arrive in time. Send the request again.",
     413: "The body has too many bytes. Send a smaller one.",
 }
 

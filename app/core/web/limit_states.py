@@ -1,8 +1,11 @@
-"""The states of the limits that a request was counted in, which its response announces: see `rate_limits.py`."""
+"""The limits that a request was counted in: see `rate_limits.py`.
+
+Its response announces their states. If the request fails because of the service, its attempts are refunded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,6 +28,10 @@ class LimitState:
     reset: int
 
 
+# Takes back an attempt, by the rate and the key that it was counted with.
+Refunds = dict[tuple[str, ...], Callable[[], Awaitable[None]]]
+
+_refunds: ContextVar[Refunds | None] = ContextVar("refunds", default=None)
 _states: ContextVar[dict[str, LimitState] | None] = ContextVar("limit_states", default=None)
 
 
@@ -33,6 +40,31 @@ def announce_limit(state: LimitState) -> None:
     states = _states.get()
     if states is not None:
         states[state.name] = state
+
+
+def note_attempt(counted: tuple[str, ...], refund: Callable[[], Awaitable[None]]) -> None:
+    """Note that the current request was counted."""
+    refunds = _refunds.get()
+    if refunds is not None:
+        refunds[counted] = refund
+
+
+def note_refund(counted: tuple[str, ...]) -> None:
+    """Note that an attempt of the current request was taken back."""
+    refunds = _refunds.get()
+    if refunds is not None:
+        refunds.pop(counted, None)
+
+
+@contextmanager
+def collecting_attempts() -> Iterator[Refunds]:
+    """Collect the attempts that are counted in the block and not taken back."""
+    refunds: Refunds = {}
+    token = _refunds.set(refunds)
+    try:
+        yield refunds
+    finally:
+        _refunds.reset(token)
 
 
 @contextmanager

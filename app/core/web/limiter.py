@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from limits import RateLimitItem, parse
@@ -16,7 +17,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
 from app.core.errors import TooMany, Unavailable
-from app.core.web.limit_states import LimitState, announce_limit
+from app.core.web.limit_states import LimitState, announce_limit, note_attempt, note_refund
 
 KNOWN_NETWORK_LIFETIME = 30 * 24 * 3600  # seconds
 
@@ -56,6 +57,7 @@ class Limiter:
             announce_limit(state if is_counted else replace(state, remaining=0, reset=max(1, state.reset)))
         if not is_counted:
             raise TooMany(max(1, state.reset))
+        note_attempt((rate, *key), partial(self.refund, rate, *key, announced=announced))
 
     async def announce(self, rate: str, *key: str) -> None:
         """Announce a limit without counting an attempt."""
@@ -72,12 +74,14 @@ class Limiter:
         with _convert_storage_errors():
             return not await self._strategy.test(parse(rate), *key)
 
-    async def refund(self, rate: str, *key: str) -> None:
-        """Take back one counted attempt, whose limit is announced."""
+    async def refund(self, rate: str, *key: str, announced: bool = True) -> None:
+        """Take back one counted attempt."""
         item = parse(rate)
+        note_refund((rate, *key))
         with _convert_storage_errors():
             await self._strategy.hit(item, *key, cost=-1)
-            announce_limit(await self._read_state(item, *key))
+            if announced:
+                announce_limit(await self._read_state(item, *key))
 
     async def _read_state(self, item: RateLimitItem, *key: str) -> LimitState:
         stats = await self._strategy.get_window_stats(item, *key)

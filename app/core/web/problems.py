@@ -42,7 +42,7 @@ CODES_BY_STATUS = {
     400: ("bad_request", "The request is malformed."),
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not support the method."),
-    408: ("request_timeout", "The request's body did not arrive in time."),
+    408: ("request_timeout", "The request did not arrive in time."),
     413: ("body_too_large", "The request's body is too large."),
 }
 NOT_FOUND = 404

@@ -11,13 +11,16 @@ from contextlib import suppress
 from typing import TypeVar
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from app.core.errors import TesseraError
+from app.core.errors import TesseraError, Unavailable
 from app.core.web.endpoint_signatures import Endpoint
-from app.core.web.limit_states import collecting_limits, make_limit_headers
+from app.core.web.limit_states import collecting_attempts, collecting_limits, make_limit_headers
 
 RESPONSE_HEADERS = "response_headers"  # in the request's state: headers to add to its response
 _DECLARATION = "__announce_limits__"
@@ -68,15 +71,30 @@ async def _note_limits(request: Request, announce: AnnounceLimits) -> None:
         setattr(request.state, RESPONSE_HEADERS, make_limit_headers(states.values()))
 
 
+def _is_failure_of_service(error: Exception) -> bool:
+    if isinstance(error, TesseraError):
+        return isinstance(error, Unavailable)
+    return not isinstance(error, HTTPException | RequestValidationError | ClientDisconnect)
+
+
 def announcing(
     announce: AnnounceLimits, handle: Callable[[R], Awaitable[Response]]
 ) -> Callable[[R], Awaitable[Response]]:
-    """Make the handler of a limited operation: its response gets the headers, also if it is an error."""
+    """Make the handler of a limited operation: its response gets the headers, also if it is an error.
+
+    A request that the service could not handle (503, 500) was no attempt: it counts in no limit.
+    """
 
     async def handle_limited(request: R) -> Response:
-        with collecting_limits() as states:
+        with collecting_limits() as states, collecting_attempts() as refunds:
             try:
                 return await handle(request)
+            except Exception as error:
+                if _is_failure_of_service(error):
+                    for refund in list(refunds.values()):
+                        with suppress(TesseraError):  # the counts cannot be written
+                            await refund()
+                raise
             finally:
                 if states:
                     setattr(request.state, RESPONSE_HEADERS, make_limit_headers(states.values()))

@@ -68,7 +68,11 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
 
 
 async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Lock the tickets of due timers that no other transaction has locked; return the timers of the locked tickets."""
+    """Lock the tickets of due timers that no other transaction has locked; return the timers of the locked tickets.
+
+    The timers are locked too, except those that another transaction has locked: an advance of the clock locks timers of
+    many tickets in any order.
+    """
     locked_ids = set(
         await db.scalars(
             select(Ticket.id)
@@ -77,4 +81,5 @@ async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> l
             .with_for_update(key_share=True, skip_locked=True)
         )
     )
-    return [one for one in due if one.subject_id in locked_ids]
+    locked = [one for one in due if one.subject_id in locked_ids]
+    return await timers.lock_available(db, org_id, locked) if locked else []

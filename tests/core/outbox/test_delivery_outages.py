@@ -97,7 +97,7 @@ async def test_an_outcome_is_recorded_once_the_database_is_available_again(
             await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
             await other_connection.fetch(close_connections, name)
             smtp_server.resume()
-            is_refused = await eventually(partial(is_logged, logs, "outcomes_not_recorded"), within=20)
+            is_refused = await eventually(partial(is_logged, logs, "recording_failed"), within=20)
             await other_connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert is_refused
             assert await delivering == 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import Counter
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from tests.databases import superuser_connection
 from tests.organisation_client import PASSWORD, Api, Desk
+from tests.postgres import TestServer
 from tests.services import Start, create_user, start, unique_email
 
 __all__ = ["start"]
@@ -84,3 +88,36 @@ async def test_limits_of_users_are_announced_before_and_after_they_are_known(des
 @pytest.mark.parametrize("path", ["/tickets", "/me", "/nothing", "/health/live"])
 async def test_other_operations_announce_nothing(api: Api, desk: Desk, path: str) -> None:
     assert "ratelimit" not in (await api.http.get(path, headers=desk.admin.headers)).headers
+
+
+async def test_sign_ins_that_the_service_was_too_busy_for_are_given_back(start: Start) -> None:
+    service = await start(sign_in_limit="100/hour", sign_in_failure_limit="100/hour")
+    http, email = service.api.http, unique_email()
+    answers = await asyncio.gather(*(sign_in(http, email, "wrong") for _ in range(50)))
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {401, 503}
+    assert statuses[503] > 5
+    left = 100 - statuses[401] - 1
+    assert read_limits(await sign_in(http, email, "wrong")) == {"failures": left, "sign-in": left}
+
+
+async def test_any_request_that_fails_because_of_the_service_is_given_back(start: Start, server: TestServer) -> None:
+    service = await start(sign_up_limit="100/hour", statement_timeout=0.2)
+
+    async def sign_up() -> httpx.Response:
+        return await service.api.http.post("/auth/org/signup", json={"name": "Fyle", "domain": f"f{uuid4().hex}.test"})
+
+    async with superuser_connection(server) as superuser, superuser.transaction():
+        await superuser.execute("LOCK TABLE organisations")
+        answers = await asyncio.gather(*(sign_up() for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert max(read_limits(answer)["org-sign-up"] for answer in answers) == 100
+    assert read_limits(await sign_up()) == {"org-sign-up": 99}
+
+
+async def test_a_sign_in_that_is_refused_before_its_password_is_compared_counts_once(start: Start) -> None:
+    service = await start(sign_in_limit="100/hour", sign_in_failure_limit="2/hour")
+    http, email = service.api.http, unique_email()
+    statuses = [(await sign_in(http, email, "wrong")).status_code for _ in range(5)]
+    assert statuses == [401, 401, 429, 429, 429]
+    assert read_limits(await sign_in(http, unique_email(), "wrong"))["sign-in"] == 97

@@ -97,7 +97,10 @@ def test_the_methods_that_we_override_exist_with_these_arguments() -> None:
         "connection_lost": ["self", "exc"],
         "data_received": ["self", "data"],
         "on_headers_complete": ["self"],
+        "on_message_begin": ["self"],
         "on_body": ["self", "body"],
+        "on_response_complete": ["self"],
+        "_start_asgi_task": ["self", "cycle", "app"],
         "send_400_response": ["self", "msg"],
     }
     for name, parameters in expected.items():
