@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.core.words import Lookup
 from app.tickets.search.rules import MAX_REQUESTERS, match_word, word_range
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ FIND_REQUESTER_WORDS = f"""
     SELECT w.word, w.requester_id FROM (
         SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
             SELECT requester_id FROM requester_words
-            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS}
+            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS + 1}
         ) AS found
     ) AS found JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = found.requester_id
 """  # noqa: S608 - a constant
@@ -105,9 +106,11 @@ _FIND_OWN_WORDS = """
 
 
 async def find_requesters(
-    driver: Driver, org_id: UUID, terms: Sequence[str], account_id: UUID | None
-) -> Mapping[str, Sequence[UUID]]:
-    """Return the requesters whose name or e-mail address matches each of these terms.
+    driver: Driver, org_id: UUID, lookups: Sequence[Lookup], account_id: UUID | None
+) -> Mapping[Lookup, Sequence[UUID]]:
+    """Return the requesters whose name or e-mail address matches each of these words.
+
+    If more than `MAX_REQUESTERS` match a word, it returns at least one more than that, and not all.
 
     Args:
         account_id: the only account whose requesters are searched; `None` for all requesters.
@@ -115,11 +118,11 @@ async def find_requesters(
     if account_id is not None:
         rows = await driver.fetch(_FIND_OWN_WORDS, org_id, account_id)
     else:
-        lows, highs = zip(*(word_range(term) for term in terms), strict=True)
+        lows, highs = zip(*(word_range(lookup) for lookup in lookups), strict=True)
         rows = await driver.fetch(FIND_REQUESTER_WORDS, org_id, lows, highs)
-    found: dict[str, set[UUID]] = defaultdict(set)
+    found: dict[Lookup, set[UUID]] = defaultdict(set)
     for row in rows:
-        for term in terms:
-            if match_word(term, row["word"]):
-                found[term].add(row["requester_id"])
-    return {term: sorted(ids)[:MAX_REQUESTERS] for term, ids in found.items()}
+        for lookup in lookups:
+            if match_word(lookup, row["word"]):
+                found[lookup].add(row["requester_id"])
+    return {lookup: sorted(ids) for lookup, ids in found.items()}
