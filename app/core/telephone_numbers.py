@@ -10,8 +10,8 @@ MIN_DIGITS, MAX_DIGITS = 7, 17
 MIN_LAST_DIGITS = 4
 MIN_FIRST_DIGITS = 6
 
-# Digits in groups, as people separate those of telephone numbers. They are not a part of a word, such as `v2-17`.
-NUMBER = re.compile(r"(?<![a-z0-9])[+(]{0,2}[0-9](?:[ ()./\u2010\u2013\u2212-]{0,3}[0-9])*(?![a-z0-9])")
+# Digits in groups, as people separate those of telephone numbers. They are not a part of a word, such as `covid-19`.
+NUMBER = re.compile(r"(?<![a-z0-9])(?<![a-z0-9]-)[+(]{0,2}[0-9](?:[ ()./\u2010\u2013\u2212-]{0,3}[0-9])*(?![a-z0-9])")
 _DIGITS = re.compile("[0-9]+")
 _OPTIONAL_TRUNK_PREFIX = re.compile(r"\(0\)")
 # Country codes of one and of two digits (ITU-T E.164); all others have three.

@@ -301,22 +301,28 @@ def _make_terms(composed: str, start: int) -> Iterator[Term]:
     whole_words = _find_whole_words(composed, parts)
     numbers = iter([found for found in telephone_numbers.NUMBER.finditer(composed) if found.start() >= start])
     number = next(numbers, None)
-    of_number: list[Lookup] = []
+    groups: list[Lookup] = []
     for part in parts:
         while number and number.end() <= part.start:
-            number, of_number = next(numbers, None), []
-        lookup = Lookup(_cut(_remove_accents(part.text)), is_whole=part.start in whole_words)
-        if number and number.start() <= part.start < number.end():
-            of_number.append(lookup)
-            if part.end >= number.end():
-                yield from _number_terms(number[0], of_number)
-        elif part.is_unspaced:
-            pairs = _pairs(part.text)
-            yield from (Term(pair, ((Lookup(pair, is_whole=True),),)) for pair in pairs)
-            if not pairs:
-                yield Term(part.text, ((Lookup(part.text),),))
-        elif lookup.word:
-            yield _word_term(part.text, is_whole=lookup.is_whole)
+            number, groups = next(numbers, None), []
+        if number and number.start() <= part.start and part.end <= number.end():
+            groups.append(Lookup(_cut(part.text), is_whole=part.start in whole_words))
+            if part.end == number.end():
+                yield from _number_terms(number[0], groups)
+            continue
+        # What looks like a number goes on as a word.
+        yield from map(_make_term, groups)
+        groups = []
+        if part.is_unspaced:
+            yield from (_make_term(Lookup(pair, is_whole=True)) for pair in _pairs(part.text))
+            if len(part.text) == 1:
+                yield _make_term(Lookup(part.text))
+        elif _remove_accents(part.text):
+            yield _word_term(part.text, is_whole=part.start in whole_words)
+
+
+def _make_term(lookup: Lookup) -> Term:
+    return Term(lookup.word, ((lookup,),))
 
 
 def _find_whole_words(composed: str, parts: Sequence[_Part]) -> set[int]:
@@ -347,7 +353,7 @@ def _number_terms(number: str, words: Sequence[Lookup]) -> Iterator[Term]:
     if alternatives:
         yield Term(" ".join(one.word for one in words), (tuple(words), *alternatives))
     else:
-        yield from (Term(one.word, ((one,),)) for one in words)
+        yield from map(_make_term, words)
 
 
 def _remove_implied(terms: Sequence[Term]) -> list[Term]:
