@@ -18,7 +18,9 @@ INDEX_REQUESTERS = "INDEX_REQUESTER_WORDS"  # the kind of the timer
 REQUESTERS_PER_BATCH = 500
 
 
-async def resume_indexing_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+async def resume_indexing_requesters(
+    db: AsyncSession, org_id: UUID, due: Sequence[Due], *, limit: int = REQUESTERS_PER_BATCH
+) -> Sequence[Due]:
     """Index a batch of requesters on the timer `INDEX_REQUESTERS`, newest first.
 
     If the timer's subject is the organisation, start with the newest requester. If it is a requester, start with the
@@ -28,9 +30,9 @@ async def resume_indexing_requesters(db: AsyncSession, org_id: UUID, due: Sequen
     statement = select(Requester.id).where(Requester.org_id == org_id)
     if timer.subject_id != org_id:
         statement = statement.where(Requester.id < timer.subject_id)
-    ids = (await db.scalars(statement.order_by(Requester.id.desc()).limit(REQUESTERS_PER_BATCH))).all()
+    ids = (await db.scalars(statement.order_by(Requester.id.desc()).limit(limit))).all()
     await service.index_words_again(db, org_id, ids)
     fired = await timers.delete_due(db, org_id, [timer])
-    if fired and len(ids) == REQUESTERS_PER_BATCH:
+    if fired and len(ids) == limit:
         await timers.set_timers(db, org_id, ids[-1], {INDEX_REQUESTERS: real_now()})
     return fired
