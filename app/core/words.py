@@ -5,7 +5,7 @@ what a search text looks for. Every word of a text, and every part of a text in 
 
 - Case, accents, width and invisible characters do not matter. Letters with an accent are also found by two letters, as
   in `mueller` for `Müller`, and the other way round.
-- A word with an apostrophe is stored with and without its parts: `oconnor`, `o` and `connor`.
+- A word with an apostrophe or a hyphen is stored as one and in parts: `oconnor`, `o` and `connor`.
 - Scripts without spaces are stored as pairs of neighbouring characters. A search looks for all pairs of its text.
 - Telephone numbers are stored by their beginnings and by their last digits (`telephone_numbers.py`).
 """
@@ -26,6 +26,7 @@ from app.core import telephone_numbers
 MAX_WORD_LENGTH = 32
 MAX_WORD_BYTES = 64
 MAX_TERMS = 8  # of a search text
+MAX_NAMED_WORDS = 10  # of those that are left out
 # Shorter words are not the beginnings of others in long texts: they would match too many.
 MIN_PREFIX_LENGTH = 3
 MAX_TELEPHONE_NUMBERS = 50  # of a text
@@ -37,6 +38,7 @@ NUMBER_MARK, REVERSED_NUMBER_MARK = "+", "<"
 # What stands for an apostrophe, within a word. Unicode has some of them as letters, and one as a space with an accent.
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u00b4\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u05f3\u05f4", "'"))
 _APOSTROPHE = "['`\u2018\u2019\u201b\u2032\u00b7\u2027]"
+_HYPHEN = "[-\u2010]"
 _SYMBOL = regex.compile(r"\p{So}")
 # Soft hyphens, joiners, variation selectors, marks of direction; and the Arabic letter that only stretches a word.
 _INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u0640]")
@@ -52,11 +54,13 @@ _TRANSLITERATION = str.maketrans(
 )
 _TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 
-# The words of UAX #29, without the punctuation that may be within a word, except for apostrophes.
+# The words of UAX #29, without the punctuation that may be within a word, but with apostrophes, and hyphens between
+# letters: people write `e-mail` and `email`.
 _LETTER = r"[\p{Alphabetic}\p{M}\p{N}]"
-_WORD = regex.compile(rf"{_LETTER}+(?:{_APOSTROPHE}{_LETTER}+)*")
-_ASCII_WORD = re.compile(r"[a-z0-9]+(?:['`][a-z0-9]+)*")
-_APOSTROPHES_WITHIN = re.compile(_APOSTROPHE)
+_WORD = regex.compile(rf"{_LETTER}+(?:(?:{_APOSTROPHE}|(?<=[\p{{L}}\p{{M}}]){_HYPHEN}(?=\p{{L}})){_LETTER}+)*")
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:(?:['`]|(?<=[a-z])-(?=[a-z]))[a-z0-9]+)*")
+_JOINERS = "-\u2010'`\u2018\u2019\u201b\u2032\u00b7\u2027"
+_JOINER = re.compile(f"[{_JOINERS}]")
 # Scripts without spaces between words, and Korean, whose compounds and endings are written without them.
 _UNSPACED = (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Yi}\p{Tai_Le}"
@@ -136,7 +140,7 @@ def _split(composed: str) -> Iterator[_Part]:
             if part["unspaced"] is not None:
                 if text := _remove_accents(part[0]):
                     yield _Part(text, start, end, is_unspaced=True)
-            elif text := part[0].strip("'`\u2018\u2019\u201b\u2032\u00b7\u2027"):
+            elif text := part[0].strip(_JOINERS):
                 yield _Part(text, start, end)
 
 
@@ -179,7 +183,7 @@ def _add_words(found: dict[str, None], composed: str) -> None:
 
 
 def _add_spellings(found: dict[str, None], word: str) -> None:
-    pieces = _APOSTROPHES_WITHIN.split(word) if not word.isalnum() else [word]
+    pieces = _JOINER.split(word) if not word.isalnum() else [word]
     if len(pieces) > 1:
         found.update(dict.fromkeys(_spellings("".join(pieces))))
     for piece in pieces:
@@ -196,6 +200,10 @@ def index_name(*names: str) -> list[str]:
     """Return the words that are stored of a person's names, which are also found without spaces, in either order."""
     parts = [part for name in names for part in name.split()]
     found = dict.fromkeys(index_words(" ".join(parts)))
+    name = _remove_accents(_compose(parts[0])) if len(parts) == 1 else ""
+    if len(name) > 1 and all(map(_HAS_UNSPACED.match, (name[0], name[-1]))):
+        # Where the given name begins is not known, but this pair is the only new one in any other order.
+        found[name[-1] + name[0]] = None
     if len(parts) > 1:
         splits = {1, len(parts) - 1, len(names[0].split()) or 1}
         orders = [parts, *([*parts[split:], *parts[:split]] for split in sorted(splits))]
@@ -276,7 +284,9 @@ class SearchText:
         if not self.terms:
             return "The search text contains no letters or digits, so it matches nothing."
         if self.left_out:
-            words = ", ".join(term.text for term in self.left_out)
+            words = ", ".join(term.text for term in self.left_out[:MAX_NAMED_WORDS])
+            others = len(self.left_out) - MAX_NAMED_WORDS
+            words += f" and {others} more" if others > 0 else ""
             return f"Only the {MAX_TERMS} rarest words of the search text were looked for, without: {words}."
         return None
 
@@ -335,7 +345,7 @@ def _find_whole_words(composed: str, parts: Sequence[_Part]) -> set[int]:
 
 
 def _word_term(word: str, *, is_whole: bool) -> Term:
-    pieces = _APOSTROPHES_WITHIN.split(word)
+    pieces = _JOINER.split(word)
     alternatives: list[tuple[Lookup, ...]] = [(Lookup(one, is_whole),) for one in _spellings("".join(pieces))]
     if len(pieces) > 1:
         *first, last = (_spellings(piece)[0] for piece in pieces)

@@ -37,6 +37,7 @@ FOUND = [
     ("Rückruf 030 9876543 bitte", ["+49 30 9876543", "(030) 98765", "6543", "rueckruf"]),
     ("电话13812345670请回", ["5670", "13812345670", "138 1234 5670"]),
     ("O’Connor's invoice", ["oconnor", "o'connor", "O’Connor", "connor invoice", "o connor"]),
+    ("E-Mail-Adresse geändert", ["email", "e-mail", "adresse", "emailadresse", "geaendert"]),
     ("Aloha Hanaialiʻi", ["hanaiali'i", "hanaialii", "Hanaialiʻi"]),
     ("Щоб об'єднати", ["обєднати", "об’єднати"]),
     ("Widget™ weighs 40㎏, №5", ["widget", "tm", "40 kg"]),
@@ -155,6 +156,7 @@ async def test_more_requesters_than_are_searched_for_are_mentioned(desk: Desk) -
     ("name", "texts"),
     [
         ("山田 太郎", ["山田太郎", "太郎山田", "山田", "太郎 山田"]),
+        ("山田太郎", ["太郎山田", "山田 太郎"]),
         ("김철수", ["김철수", "철수", "김 철수"]),
         ("Jürgen Müller", ["juergen mueller", "MuellerJuergen", "jurgenmuller"]),
         ("Seán O’Connor", ["oconnor", "sean o'connor"]),
