@@ -17,6 +17,7 @@ from app.core.clock import real_now
 from app.core.database.migrations import SCRIPTS
 from app.core.outbox import timers
 from app.core.outbox.models import Timer
+from app.core.outbox.timers import Handlers
 from app.requesters import jobs as requester_jobs
 from app.tickets.search.rules import INDEX_TICKETS
 from tests.accounts.users_and_roles import add_user
@@ -65,7 +66,7 @@ async def test_all_words_are_rebuilt_in_batches(desk: Desk, per_batch: int) -> N
     async with desk.database.session(desk.id) as db:
         await timers.set_timers(db, desk.id, desk.id, dict.fromkeys(KINDS, real_now()))
 
-    handlers = {
+    handlers: Handlers = {
         INDEX_TICKETS: wiring.TIMERS[INDEX_TICKETS],
         user_jobs.INDEX_USERS: partial(user_jobs.resume_indexing_users, limit=per_batch),
         requester_jobs.INDEX_REQUESTERS: partial(requester_jobs.resume_indexing_requesters, limit=per_batch),

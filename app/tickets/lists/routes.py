@@ -23,8 +23,17 @@ from app.tickets.lists.schemas import TicketListQuery, TicketPage
 from app.tickets.queries import requester_scope
 from app.tickets.references import reference_prefix
 from app.tickets.representation import represent_tickets
+from app.tickets.search.common_words import SearchServices
 from app.tickets.search.queries import Search, find_requesters
-from app.tickets.search.rules import RequestersByWord, describe_limits, query
+from app.tickets.search.rules import (
+    NO_COUNTS,
+    LexemeCounts,
+    RequestersByWord,
+    describe_limits,
+    index_query,
+    is_common,
+    query,
+)
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -62,7 +71,8 @@ async def list_tickets(
     async with get_services(request).database.driver(caller.org_id) as driver:
         if listing.search and list_query.q:
             requesters = await _find_requesters(driver, caller, list_query.q)
-            listing = replace(listing, search=_search(list_query, caller, requesters))
+            counts = get_services(request, SearchServices).common_words.counts()
+            listing = replace(listing, search=_search(list_query, caller, requesters, counts))
             note = describe_limits(list_query.q, requesters)
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
@@ -76,12 +86,20 @@ async def list_tickets(
 
 
 def _search(
-    list_query: TicketListQuery, caller: Caller, requesters: RequestersByWord = MappingProxyType({})
+    list_query: TicketListQuery,
+    caller: Caller,
+    requesters: RequestersByWord = MappingProxyType({}),
+    counts: LexemeCounts = NO_COUNTS,
 ) -> Search | None:
     if list_query.q is None:
         return None
-    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant), requesters)
-    return Search(query=words, include_replies=sees_comments(caller))
+    org_id, text, prefix = caller.org_id, list_query.q, reference_prefix(caller.tenant)
+    return Search(
+        query=query(org_id, text, prefix, requesters),
+        index_query=index_query(org_id, text, prefix, requesters, counts),
+        is_common=is_common(org_id, text, requesters, counts),
+        include_replies=sees_comments(caller),
+    )
 
 
 async def _find_requesters(driver: Driver, caller: Caller, text: str) -> RequestersByWord:

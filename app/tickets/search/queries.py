@@ -21,19 +21,29 @@ if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
 # The number of tickets that are scanned in list order for each ticket of a page. Words in more than 1 of 20 tickets
-# fill the page during the scan. Rarer words use the index.
+# fill the page during the scan. Rarer words use the index. If all words are known to be in many tickets, reading all of
+# these from the index takes longer than a longer scan.
 SCAN_FACTOR = 20
+LONG_SCAN_FACTOR = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """A search: a `tsquery` over the words of tickets, and over the words of replies if the caller may see them.
 
-    A `query` of `None` contains no words and matches nothing.
+    A `query` of `None` contains no words and matches nothing. `index_query` matches more: it is without the common
+    words, which are checked on the tickets that it finds. `None` if there are none. `is_common` is whether all are.
     """
 
     query: str | None
+    index_query: str | None = None
+    is_common: bool = False
     include_replies: bool = True
+
+    @property
+    def scan_factor(self) -> int:
+        """The number of tickets to scan for each ticket of a page."""
+        return LONG_SCAN_FACTOR if self.is_common else SCAN_FACTOR
 
 
 def _parse(query: str) -> str:
@@ -54,24 +64,41 @@ def match_condition(search: Search, query_parameter: str) -> str:
     )"""  # noqa: S608 - constants and the name of a parameter
 
 
-def matching_ids(search: Search, query_parameter: str) -> str:
-    """Return a statement for the ids of all matching tickets; its cost grows with the number of matches."""
-    ticket_words_condition = "" if search.include_replies else f" AND lexemes @@ {_parse(query_parameter)}"
-    return f"""
-        SELECT ticket_id AS id FROM ticket_search
-        WHERE org_id = $1 AND (lexemes || replies) @@ {_parse(query_parameter)}{ticket_words_condition}
-    """  # noqa: S608 - as above
+def matching_ids(search: Search, query_parameter: str, index_query_parameter: str | None) -> str:
+    """Return a statement for the ids of all matching tickets; its cost grows with the number of matches.
+
+    Args:
+        query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
+        index_query_parameter: The placeholder of `search.index_query`, if there is one.
+    """
+    conditions = [f"(lexemes || replies) @@ {_parse(index_query_parameter or query_parameter)}"]
+    if not search.include_replies:
+        conditions.append(f"lexemes @@ {_parse(query_parameter)}")
+    elif index_query_parameter:
+        # In this form, the index is not used for it.
+        conditions.append(f"((lexemes || replies) @@ {_parse(query_parameter)}) IS TRUE")
+    return f"SELECT ticket_id AS id FROM ticket_search WHERE org_id = $1 AND {' AND '.join(conditions)}"  # noqa: S608 - as above
 
 
-def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str, order_by: str, limit: int) -> str:
+def matching_page_ctes(
+    search: Search,
+    query_parameter: str,
+    index_query_parameter: str | None,
+    *,
+    candidates_sql: str,
+    order_by: str,
+    limit: int,
+) -> str:
     """Return two CTEs that together contain the ids of the first `limit` matching tickets.
 
     `scanned_matches` scans the first tickets of the list. If they do not fill the page, `all_matches` collects the ids
     of all matching tickets. Otherwise it is empty.
 
     Args:
+        query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
+        index_query_parameter: The placeholder of `search.index_query`, if there is one.
         candidates_sql: A statement for `t.id` and the columns of `order_by` of the first candidate tickets, in that
-            order: `SCAN_FACTOR` times as many as the page has.
+            order: `search.scan_factor` times as many as the page has.
         order_by: The columns that the list is ordered by, each with its direction.
         limit: The length of the page.
     """
@@ -80,9 +107,9 @@ def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str
             SELECT id FROM ({candidates_sql}) AS t
             WHERE {match_condition(search, query_parameter)} ORDER BY {order_by} LIMIT {limit}
         ), all_matches AS MATERIALIZED (
-            {matching_ids(search, query_parameter)}
+            {matching_ids(search, query_parameter, index_query_parameter)}
             AND (SELECT count(*) FROM scanned_matches) < {limit}
-            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {SCAN_FACTOR * limit}
+            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {search.scan_factor * limit}
         )
     """  # noqa: S608 - as above
 

@@ -7,7 +7,9 @@ part of the index. Organisations whose prefixes collide share that part, but nev
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from types import MappingProxyType
 from uuid import UUID
 
@@ -23,11 +25,33 @@ MAX_WORDS = 6000
 # Of the requesters that match a word of a search, how many are searched for.
 MAX_REQUESTERS = 200
 
+# A word in more tickets than this is common. The index is not read for it if the rarest word has so many times fewer.
+MIN_COMMON = 500
+COMMON_FACTOR = 20
+TICKETS_PER_REQUESTER = 20  # about
+
 _NUMBER = re.compile(r"#?([0-9]{1,18})")
 # Characters around a number in a sentence.
 _PUNCTUATION = " [](){}<>'\".,:;!?"
 
 RequestersByWord = Mapping[Lookup, Sequence[UUID]]
+
+
+class LexemeCounts:
+    """How many rows of the index have each common lexeme, about. A lexeme that is not among them is rare."""
+
+    def __init__(self, counts: Mapping[str, float]) -> None:
+        self._lexemes = sorted(counts)
+        self._sums = [0.0, *accumulate(counts[lexeme] for lexeme in self._lexemes)]
+
+    def count(self, lexeme: str, *, with_longer: bool) -> float:
+        """Return how many rows have a lexeme, or with longer ones that begin with it."""
+        start = bisect_left(self._lexemes, lexeme)
+        end = bisect_left(self._lexemes, prefix_upper_bound(lexeme) if with_longer else lexeme + "\0")
+        return self._sums[end] - self._sums[start]
+
+
+NO_COUNTS = LexemeCounts({})
 
 
 def ticket_lexemes(org_id: UUID, number: int, requester_id: UUID, *texts: str) -> list[str]:
@@ -55,19 +79,64 @@ def query(
         reference_prefix: The part of the organisation's references before the hyphen, such as `GROWFIN`.
         requesters: The requesters whose name or e-mail address matches each word. Their tickets match the word too.
     """
-    prefix, search_text = _prefix(org_id), SearchText.parse(text)
-    terms = " & ".join(_format_term(prefix, term, requesters) for term in search_text.terms)
+    return _combine(org_id, text, reference_prefix, SearchText.parse(text).terms, requesters)
+
+
+def index_query(
+    org_id: UUID, text: str, reference_prefix: str, requesters: RequestersByWord, counts: LexemeCounts
+) -> str | None:
+    """Return a `tsquery` that also matches without the common ones of the terms; `None` if no term is common.
+
+    Args:
+        counts: How common the lexemes are.
+    """
+    terms = SearchText.parse(text).terms
+    rarer = _find_rarer_terms(_prefix(org_id), terms, requesters, counts)
+    return _combine(org_id, text, reference_prefix, rarer, requesters) if len(rarer) < len(terms) else None
+
+
+def _combine(
+    org_id: UUID, text: str, reference_prefix: str, terms: Sequence[Term], requesters: RequestersByWord
+) -> str | None:
     if not terms:
         return None
-    numbers, mentions = [], []
+    prefix, numbers, mentions = _prefix(org_id), [], []
     if number := _NUMBER.fullmatch(fold(text).strip(_PUNCTUATION)):
         numbers.append(int(number[1]))
-    for found_prefix, found_number in search_text.references:
+    for found_prefix, found_number in SearchText.parse(text).references:
         if found_prefix == fold(reference_prefix):
             numbers.append(found_number)
             mentions.append(reference_word(found_prefix, found_number))
     others = [_number_lexeme(prefix, one) for one in numbers] + [prefix + mention for mention in mentions]
-    return " | ".join([terms, *dict.fromkeys(f"'{other}'" for other in others)])
+    all_terms = " & ".join(_format_term(prefix, term, requesters) for term in terms)
+    return " | ".join([all_terms, *dict.fromkeys(f"'{other}'" for other in others)])
+
+
+def is_common(org_id: UUID, text: str, requesters: RequestersByWord, counts: LexemeCounts) -> bool:
+    """Return whether all terms of a text are common: whether many tickets match."""
+    estimates = _estimate(_prefix(org_id), SearchText.parse(text).terms, requesters, counts)
+    return bool(estimates) and min(estimates) > MIN_COMMON
+
+
+def _find_rarer_terms(
+    prefix: str, terms: Sequence[Term], requesters: RequestersByWord, counts: LexemeCounts
+) -> Sequence[Term]:
+    """Return the terms to read from the index: the rarest one, and those that are not much more common."""
+    estimates = _estimate(prefix, terms, requesters, counts)
+    limit = max(MIN_COMMON, COMMON_FACTOR * min(estimates, default=0))
+    return [term for term, estimate in zip(terms, estimates, strict=True) if estimate <= limit]
+
+
+def _estimate(
+    prefix: str, terms: Sequence[Term], requesters: RequestersByWord, counts: LexemeCounts
+) -> Sequence[float]:
+    """Estimate how many tickets match each term."""
+
+    def count(lookup: Lookup) -> float:
+        found = counts.count(prefix + lookup.word, with_longer=matches_longer(lookup))
+        return found + TICKETS_PER_REQUESTER * len(requesters.get(lookup, ()))
+
+    return [sum(min(count(lookup) for lookup in alternative) for alternative in term.alternatives) for term in terms]
 
 
 def describe_limits(text: str, requesters: RequestersByWord) -> str | None:

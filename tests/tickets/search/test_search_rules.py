@@ -15,9 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.words import MAX_TERMS, MAX_WORD_LENGTH, Lookup, SearchText
 from app.tickets.lists.schemas import TicketListQuery
 from app.tickets.search.rules import (
+    COMMON_FACTOR,
     MAX_REQUESTERS,
     MAX_WORDS,
+    MIN_COMMON,
+    NO_COUNTS,
+    LexemeCounts,
     describe_limits,
+    index_query,
+    is_common,
     lexemes,
     match_word,
     query,
@@ -230,3 +236,52 @@ def test_the_range_of_a_word_has_the_words_that_match_it(term: str, is_whole: bo
         is_in_range = low <= word < high
         assert is_in_range or not match_word(lookup, word)
     assert not low <= chr(ord(term[0]) + 1) < high
+
+
+# --- common words ----------------------------------------------------------------------------------------------------
+
+COMMON, MEDIUM, RARE = 1_000_000, 2 * MIN_COMMON, MIN_COMMON // 2
+COUNTS = LexemeCounts(
+    {f"{OWN}{word}": count for word, count in {"export": COMMON, "exporter": 5, "week": MEDIUM, "12": RARE}.items()}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("export unheard", "'unheard':*"),
+        ("export 12", "'12'"),
+        ("exp 12", "'12'"),  # `export` begins with it
+        ("export week", "'week':*"),
+        ("export week 12", "'week':* & '12'"),
+        ("week 12", None),  # not so much more common
+        ("export", None),
+        ("export exporter", None),  # one term
+        ("unheard words", None),
+        ("export T-7", "'t' & '7' | '#7' | 't-7'"),
+    ],
+)
+def test_the_index_is_read_for_the_rarer_words(text: str, expected: str | None) -> None:
+    found = index_query(ORG, text, "T", {}, COUNTS)
+
+    assert (found and found.replace(OWN, "")) == expected
+    assert index_query(ORG, text, "T", {}, NO_COUNTS) is None
+    assert COMMON / COMMON_FACTOR > MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("export", True), ("export week", True), ("export 12", False), ("?", False)]
+)
+def test_a_search_for_common_words_only_is_known(text: str, *, expected: bool) -> None:
+    assert is_common(ORG, text, {}, COUNTS) is expected
+    assert not is_common(ORG, text, {}, NO_COUNTS)
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(1, 9)), st.text("abc", min_size=1, max_size=3)
+)
+def test_counts_of_words_with_a_beginning_are_added_up(counts: dict[str, float], word: str) -> None:
+    found = LexemeCounts(counts)
+
+    assert found.count(word, with_longer=False) == counts.get(word, 0)
+    assert found.count(word, with_longer=True) == sum(n for one, n in counts.items() if one.startswith(word))
