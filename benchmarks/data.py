@@ -240,10 +240,11 @@ def _is_current(manifest: Path, required: dict[str, object]) -> bool:
 
 async def _generate(empty: Dataset, count: int) -> list[Organisation]:
     """Generate organisations with tickets. Organisations above `ORGANISATIONS` are copies of the first one."""
-    originals = min(count, ORGANISATIONS)
     password_hash = await hash_password("not to be signed in with", os.urandom(16))
     database = Database(empty.address.service_url, before_commit=Numbering())
-    made = [await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, originals + 1)]
+    made = [
+        await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, min(count, ORGANISATIONS) + 1)
+    ]
     await database.dispose()
     async with connected(empty.address) as connection:
         await connection.execute("SELECT setseed(0.42)")

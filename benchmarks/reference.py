@@ -26,8 +26,8 @@ from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
 from app.core.outbox.numbering import insert_events_sql
+from app.core.search_texts import SearchText
 from app.core.security.derived_keys import derive_key
-from app.core.words import SearchText
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.search.queries import Search, find_requesters

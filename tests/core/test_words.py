@@ -8,18 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.core.words import (
-    MAX_TERMS,
-    MAX_WORD_BYTES,
-    MAX_WORD_LENGTH,
-    Lookup,
-    SearchText,
-    Term,
-    fold,
-    index_name,
-    index_words,
-    prefix_upper_bound,
-)
+from app.core.search_texts import MAX_TERMS, Lookup, SearchText, Term
+from app.core.words import MAX_WORD_BYTES, MAX_WORD_LENGTH, fold, index_name, index_words, prefix_upper_bound
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, SelectBase, and_, intersect, or_, select, 
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.fields import RequestModel
-from app.core.words import MAX_TERMS, Lookup, SearchText, Term, prefix_upper_bound
+from app.core.search_texts import MAX_TERMS, Lookup, SearchText, Term
+from app.core.words import prefix_upper_bound
 
 # What every parameter `q` has in common, for its documentation.
 SEARCH_RULES = (

@@ -22,8 +22,8 @@ from pydantic_core import PydanticCustomError
 
 from app.core.errors import BadInput
 from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
+from app.core.search_texts import SearchText
 from app.core.security.derived_keys import derive_key
-from app.core.words import SearchText
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20

@@ -14,7 +14,8 @@ from app.access.callers import Caller, UserCaller
 from app.core.database.filters import SEARCH_RULES, Filters, find_operators
 from app.core.errors import BadInput
 from app.core.fields import DEPRECATED, Email, OptionalParameter, RequesterEmail, SearchInput, Timestamp
-from app.core.words import MAX_WORD_LENGTH, MIN_PREFIX_LENGTH
+from app.core.search_texts import MIN_PREFIX_LENGTH
+from app.core.words import MAX_WORD_LENGTH
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_REQUESTERS, MAX_WORDS

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller
 from app.access.services import get_services
+from app.core.search_texts import SearchText
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
-from app.core.words import SearchText
 from app.tickets.comments.queries import sees_comments
 from app.tickets.http import TicketReader, json_response
 from app.tickets.lists.queries import Listing, count_tickets, read_page

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from app.core.words import Lookup
+from app.core.search_texts import Lookup
 from app.tickets.search.rules import MAX_REQUESTERS, match_word, word_range
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from itertools import accumulate
 from types import MappingProxyType
 from uuid import UUID
 
-from app.core.words import Lookup, SearchText, Term, fold, index_words, prefix_upper_bound, reference_word
+from app.core.search_texts import Lookup, SearchText, Term
+from app.core.words import fold, index_words, prefix_upper_bound, reference_word
 
 # The kind of the timer that indexes tickets. Its value changes with the rules of words (`core/words.py`), so that
 # processes of the previous version leave the timers of a migration to those with the new rules.

@@ -58,7 +58,7 @@ async def test_a_search_with_common_words_finds_the_same(analysed: Desk, databas
     assert not is_common(org_id, text, {}, counts)
 
 
-async def test_a_failure_to_read_the_statistics_is_no_failure_of_the_search(database: Database) -> None:
+async def test_a_failure_to_read_the_statistics_is_no_failure_of_the_search() -> None:
     broken = CommonWords(Database("postgresql+asyncpg://nobody@127.0.0.1:1/none", pool_size=1))
 
     assert broken.counts().count("x", with_longer=True) == 0

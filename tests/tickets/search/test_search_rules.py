@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.words import MAX_TERMS, MAX_WORD_LENGTH, Lookup, SearchText
+from app.core.search_texts import MAX_TERMS, Lookup, SearchText
+from app.core.words import MAX_WORD_LENGTH
 from app.tickets.lists.schemas import TicketListQuery
 from app.tickets.search.rules import (
     COMMON_FACTOR,
