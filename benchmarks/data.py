@@ -1,7 +1,7 @@
 """A generated database with organisations, users and tickets, which is kept and restored after each run.
 
-It contains what the service would have written for the tickets (numbers, replies, timers, the search index), except
-their events and mails.
+It contains what the service would have written for tickets (numbers, replies, timers, the search index), except events
+and mails.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.accounts.users.test_users import list_emails, ok
-from tests.accounts.users_and_roles import add_user
+from tests.accounts.users.test_users import list_emails
+from tests.accounts.users_and_roles import add_user, ok
 from tests.organisation_client import Desk
 
 
