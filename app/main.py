@@ -74,6 +74,7 @@ from app.tickets.lists.routes import router as ticket_list
 from app.tickets.routes import fast_router as fast_tickets
 from app.tickets.routes import router as tickets
 from app.tickets.schedule.routes import router as ticket_schedule
+from app.tickets.search.common_words import CommonWords, SearchServices
 from app.worker import Worker
 
 # Paths are matched in this order: tickets first, since they get the most requests.
@@ -94,7 +95,7 @@ log = structlog.get_logger("tessera")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessServices(SocialServices, OperationsServices):
+class ProcessServices(SocialServices, OperationsServices, SearchServices):
     """Everything that a process keeps for its requests. Routes read their part of it with `get_services`."""
 
 
@@ -202,4 +203,5 @@ def _build_services(settings: Settings, turns: ProcessTurns) -> ProcessServices:
         probe=wiring.make_database(settings, pool_size=1),
         revision=find_head_revision(),
         gauges=Gauges(database, turns),
+        common_words=CommonWords(database),
     )

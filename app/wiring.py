@@ -20,6 +20,7 @@ from app.accounts.users.events import (
     UserSuspended,
     UserUpdated,
 )
+from app.accounts.users.jobs import INDEX_USERS, resume_indexing_users
 from app.accounts.users.reactions import refresh_works_on_tickets
 from app.authentication.reactions import (
     delete_sign_in_data,
@@ -59,6 +60,7 @@ from app.organisations.events import (
     OrganisationUpdated,
 )
 from app.requesters.events import RequesterErased
+from app.requesters.jobs import INDEX_REQUESTERS, resume_indexing_requesters
 from app.requesters.reactions import erase_requesters, follow_account, follow_name
 from app.tickets.assignment.backlog import (
     assign_backlog_on_availability,
@@ -155,6 +157,8 @@ TIMERS: Handlers = {
     UNASSIGN_TICKETS_OF_ROLE: resume_unassigning_of_role,
     UNASSIGN_LATE_TICKETS_OF_ROLE: resume_unassigning_of_role,
     INDEX_TICKETS: resume_indexing,
+    INDEX_USERS: resume_indexing_users,
+    INDEX_REQUESTERS: resume_indexing_requesters,
     RELAY_RETRY: make_retry_handler(SUBSCRIBERS),
 }
 

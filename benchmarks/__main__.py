@@ -29,12 +29,13 @@ from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
 from benchmarks.processes import Place, Web
 from benchmarks.report import MAX_GROWTH, PGBENCH, REFERENCE, SERVICE, Measured, Report
-from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
+from benchmarks.requests import COMMON, CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
 CLOSE, NOISY, FAIRNESS, ORGANISATIONS, MAILS = "close", "noisy", "fairness", "organisations", "mails"
 REQUESTS = (CREATE, READ, LIST, SEARCH)
 SMALL = 10_000  # tickets
+ONE_ORGANISATION = 200_000  # tickets
 ROUNDS = 5
 WARM_UP = 2  # seconds
 
@@ -130,6 +131,16 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
                 for operation in growing:
                     few, many = _measure_alternately([small, service], operation, options.seconds)
                     measured.growth[operation] = few.load, many.load
+    if SEARCH in operations:
+        _measure_common_words(measured, options)
+
+
+def _measure_common_words(measured: Report, options: Options) -> None:
+    """Measure searches for words that many tickets of a single large organisation have."""
+    with data.running(FOLDER, ONE_ORGANISATION, 1) as content, _side(SERVICE, content, processes.new_key()) as side:
+        requests = make(content, side.where.secret_key, COMMON)
+        load.send(side.web.port, requests, WARM_UP, connections=1)
+        measured.common_words = load.send(side.web.port, requests, max(1, options.seconds // ROUNDS), connections=1)
 
 
 def _measure_fairness(measured: Report, large: Dataset) -> None:

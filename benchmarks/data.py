@@ -1,7 +1,7 @@
 """A generated database with organisations, users and tickets, which is kept and restored after each run.
 
-It contains what the service would have written for the tickets (numbers, replies, timers, the search index), except
-their events and mails.
+It contains what the service would have written for tickets (numbers, replies, timers, the search index), except events
+and mails.
 """
 
 from __future__ import annotations
@@ -242,7 +242,9 @@ async def _generate(empty: Dataset, count: int) -> list[Organisation]:
     """Generate organisations with tickets. Organisations above `ORGANISATIONS` are copies of the first one."""
     password_hash = await hash_password("not to be signed in with", os.urandom(16))
     database = Database(empty.address.service_url, before_commit=Numbering())
-    made = [await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, ORGANISATIONS + 1)]
+    made = [
+        await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, min(count, ORGANISATIONS) + 1)
+    ]
     await database.dispose()
     async with connected(empty.address) as connection:
         await connection.execute("SELECT setseed(0.42)")

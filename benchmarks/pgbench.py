@@ -33,7 +33,7 @@ _BINARIES = Path("/usr/lib/postgresql")  # where Debian puts them
 _AT = ":at::timestamptz"
 
 # Placeholders for variables in a search text, replaced by the script. The text contains them nowhere else.
-_PLACEHOLDERS = {"number": "9876543210", "customer": "xxx", "week": "zz"}
+_PLACEHOLDERS = {"number": "98765", "customer": "xxx", "week": "zz"}
 
 
 def find() -> str | None:

@@ -26,11 +26,12 @@ from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
 from app.core.outbox.numbering import insert_events_sql
+from app.core.search_texts import SearchText
 from app.core.security.derived_keys import derive_key
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.search.queries import Search, find_requesters
-from app.tickets.search.rules import query, query_terms
+from app.tickets.search.rules import query
 from app.tickets.statements import COUNT, INSERT, READ
 from benchmarks.data import driver_url
 
@@ -103,7 +104,7 @@ async def page(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
         if "q" in parameters:
-            requesters = await find_requesters(connection, org_id, query_terms(parameters["q"]), None)
+            requesters = await find_requesters(connection, org_id, SearchText.parse(parameters["q"]).lookups, None)
             rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix, requesters))
         else:
             rows = await connection.fetch(_LIST, org_id, parameters["requester"], parameters["status"])

@@ -158,6 +158,23 @@ Name = Annotated[
     BeforeValidator(clean_line),
     AfterValidator(_require_visible),
 ]
+
+
+def _clean_search(value: object) -> object:
+    """Do what `clean_line` does, but accept characters that change the direction: subjects of our mails have them."""
+    if not isinstance(value, str):
+        return value
+    _refuse(_CONTROL, value, "control character")
+    return _ANY_LINE_BREAK.sub(" ", value.removeprefix(_BYTE_ORDER_MARK))
+
+
+MAX_SEARCH_LENGTH = 500
+SearchInput = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SEARCH_LENGTH),
+    BeforeValidator(_clean_search),
+    AfterValidator(_require_visible),
+]
 # May be empty.
 OptionalName = Annotated[
     str,

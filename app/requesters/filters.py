@@ -11,11 +11,10 @@ from sqlalchemy import ColumnElement, SelectBase, func, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.accounts.users.models import User
-from app.core.database.filters import MAX_WORDS, ConditionOperator, Filters, HasWords, limit_words
-from app.core.fields import KnownRequesterEmail, Name, OptionalParameter
+from app.core.database.filters import SEARCH_RULES, ConditionOperator, Filters, HasWords
+from app.core.fields import KnownRequesterEmail, OptionalParameter, SearchInput
 from app.requesters.fields import ExternalId
 from app.requesters.models import Requester, RequesterWord
-from app.requesters.rules import normalise_words
 
 MAX_VALUES = 20
 
@@ -66,10 +65,7 @@ class RequesterFilters(Filters):
         Field(max_length=MAX_VALUES, description="Your product's own ids."),
     ] = []
     q: Annotated[
-        OptionalParameter[Annotated[Name, limit_words(normalise_words)]],
-        HasWords(Requester.id, RequesterWord.word, RequesterWord.requester_id, normalise_words),
-        Field(
-            description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
-            f"accents. At most {MAX_WORDS} words."
-        ),
+        OptionalParameter[SearchInput],
+        HasWords(Requester.id, RequesterWord.word, RequesterWord.requester_id),
+        Field(description=f"Words of the name or the e-mail address, or their beginnings. {SEARCH_RULES}"),
     ] = None

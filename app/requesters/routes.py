@@ -14,7 +14,7 @@ from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
-from app.core.web.paging import InvalidCursor, Paging
+from app.core.web.paging import InvalidCursor, Paging, add_note
 from app.core.web.routing import Route
 from app.requesters import changes, matching, queries, service
 from app.requesters.errors import (
@@ -58,7 +58,8 @@ async def list_requesters(
     paging = Paging.of(request, list_query, secret_key, caller.org_id, "requesters", filters=filters)
     rows = await queries.list_page(db, caller.org_id, list_query, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id, list_query) if list_query.include else None
-    return paging.page(response, RequesterPage, rows, Requester.of, position=lambda row: (row.id,), total=total)
+    page = paging.page(response, RequesterPage, rows, Requester.of, position=lambda row: (row.id,), total=total)
+    return add_note(page, list_query.q)
 
 
 _CREATED = responses(

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import MISSING, Field
 
 from app.core.fields import EXAMPLE_ID, CreatedAt, Locale, Name, RequesterEmail, RequestModel, ResponseModel
-from app.core.web.paging import CountedPage, CountedPageQuery
+from app.core.web.paging import CountedPageQuery, SearchPage
 from app.requesters import models
 from app.requesters.changes import RequesterChanges
 from app.requesters.fields import ExternalId
@@ -44,7 +44,7 @@ class RequesterListQuery(RequesterFilters, CountedPageQuery):
     """Select requesters. A repeated filter matches any of its values."""
 
 
-class RequesterPage(CountedPage[Requester]):
+class RequesterPage(SearchPage[Requester]):
     """A page of requesters."""
 
 

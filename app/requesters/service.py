@@ -260,9 +260,12 @@ async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None
         ids = [requester.id for requester in requesters]
         changed = update(Requester).where(Requester.org_id == requesters[0].org_id, Requester.id.in_(ids))
         await db.execute(changed.values(was_changed=True).execution_options(synchronize_session=False))
-        conditions = (RequesterWord.org_id == requesters[0].org_id, RequesterWord.requester_id.in_(ids))
-        await db.execute(delete(RequesterWord).where(*conditions))
-        await _insert_words(db, requesters)
+        await _replace_words(db, requesters[0].org_id, requesters)
+
+
+async def index_words_again(db: AsyncSession, org_id: UUID, requester_ids: Sequence[UUID]) -> None:
+    """Replace the search words of requesters that have not changed, since the rules of words have."""
+    await _replace_words(db, org_id, await _lock(db, org_id, Requester.id.in_(requester_ids)))
 
 
 async def index_new_requesters(db: AsyncSession, org_id: UUID, requester_ids: Collection[UUID]) -> None:
@@ -272,6 +275,13 @@ async def index_new_requesters(db: AsyncSession, org_id: UUID, requester_ids: Co
     # The lock makes a change or an erasure, which writes words too, wait.
     unindexed = select(Requester).where(*conditions, ~words.exists()).order_by(Requester.id)
     await _insert_words(db, (await db.scalars(unindexed.with_for_update(key_share=True))).all())
+
+
+async def _replace_words(db: AsyncSession, org_id: UUID, requesters: Sequence[Requester]) -> None:
+    ids = [requester.id for requester in requesters]
+    conditions = (RequesterWord.org_id == org_id, RequesterWord.requester_id.in_(ids))
+    await db.execute(delete(RequesterWord).where(*conditions))
+    await _insert_words(db, requesters)
 
 
 async def _insert_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:

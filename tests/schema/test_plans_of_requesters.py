@@ -21,6 +21,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "externalId": {"externalId": ["c-7"]},
     "q": {"q": "customer12"},
     "q of two words": {"q": "customer12 grow"},
+    "q with spellings": {"q": "müller o'connor 089 1234567 山田 ad@grow.test"},
     "all of them": {"email": ["customer7@growfin.test"], "externalId": ["c-7"], "q": "customer7"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -73,7 +74,7 @@ async def explain_both(
     connection: Connection, statement: tuple[str, Sequence[object]], *, run: bool = False
 ) -> list[dict[str, Any]]:
     """Return the custom and the generic plan of a statement, and check that they have no problems."""
-    (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith("'")]
+    (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith(("'", "('"))]
     assert has_prefix(wanted)
     both = [await explain(connection, *statement, generic=generic, run=run) for generic in (False, True)]
     assert [find_problems(plan) for plan in both] == [[], []]
@@ -223,6 +224,24 @@ async def test_only_the_tickets_that_fill_the_page_are_read(
         (collecting,) = [node for node in nodes(inner(plan, "all_matches")) if node.get("Index Name") == WORDS]
         assert (scan["Actual Rows"], scan["Actual Loops"]) == (scanned, 1)
         assert collecting["Actual Loops"] == index_scans
+
+
+async def test_common_words_are_checked_on_the_tickets_with_the_rarer_words(service_connection: Connection) -> None:
+    for is_common in (False, True):
+        for replies in (True, False):
+            words = make_search("export invoice", replies=replies)
+            search = replace(words, index_query=make_search("invoice").query, is_common=is_common)
+            recorder = Recorder(service_connection)
+            assert await count_tickets(recorder.driver, ORG, Listing(search=search)) == FOUND["invoice"]
+            page = page_statement(ORG, Listing(search=search), None, 21)
+            for sql, parameters in (*recorder.sent, page):
+                for generic in (False, True):
+                    plan = await explain(service_connection, sql, parameters, generic=generic)
+                    assert find_problems(plan) == []
+                    (collected,) = conditions(plan, WORDS)
+                    assert collected.count("@@") == 1
+                    (checked,) = [node for node in nodes(plan) if node["Node Type"] == "Bitmap Heap Scan"]
+                    assert checked["Filter"].count("@@") == 1
 
 
 # --- customers -------------------------------------------------------------------------------------------------------

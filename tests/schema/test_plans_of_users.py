@@ -36,6 +36,7 @@ FILTERS_BY_NAME: dict[str, UserFilters] = {
     "status twice": UserFilters(status=[UserStatus.PENDING, UserStatus.SUSPENDED]),
     "available": UserFilters(available=True),
     "q": UserFilters(q="admin12"),
+    "q with spellings": UserFilters(q="müller o'connor 089 1234567 山田 ad@grow.test"),
     "q of two words": UserFilters(q="admin12 love"),
     "all of them": UserFilters(role=[RoleKind.ADMIN], status=[UserStatus.ACTIVE], available=True, q="admin12 love"),
 }

@@ -90,5 +90,5 @@ async def index_words(db: AsyncSession, user: User) -> None:
     words = rules.search_words(user.first_name, user.last_name, user.email)
     await db.execute(
         insert(UserWord),
-        [{"org_id": user.org_id, "word": word, "user_id": user.id} for word in sorted(words)],
+        [{"org_id": user.org_id, "word": word, "user_id": user.id} for word in words],
     )

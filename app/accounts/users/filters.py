@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement
 
 from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User, UserWord
-from app.accounts.users.rules import UserStatus, query_terms
-from app.core.database.filters import MAX_WORDS, ColumnIsIn, ConditionOperator, Filters, HasWords, limit_words
-from app.core.fields import Name, OptionalParameter
+from app.accounts.users.rules import UserStatus
+from app.core.database.filters import SEARCH_RULES, ColumnIsIn, ConditionOperator, Filters, HasWords
+from app.core.fields import OptionalParameter, SearchInput
 
 
 class ReceivesNewTickets(ConditionOperator):
@@ -45,12 +45,9 @@ class UserFilters(Filters):
         ),
     ] = []
     q: Annotated[
-        OptionalParameter[Annotated[Name, limit_words(query_terms)]],
-        HasWords(User.id, UserWord.word, UserWord.user_id, query_terms),
-        Field(
-            description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
-            f"accents. At most {MAX_WORDS} words."
-        ),
+        OptionalParameter[SearchInput],
+        HasWords(User.id, UserWord.word, UserWord.user_id),
+        Field(description=f"Words of the name or the e-mail address, or their beginnings. {SEARCH_RULES}"),
     ] = None
     available: Annotated[
         OptionalParameter[bool],

@@ -33,7 +33,7 @@ from app.accounts.users.schemas import (
     UserUpdate,
 )
 from app.core.web.openapi import responses
-from app.core.web.paging import InvalidCursor, Paging
+from app.core.web.paging import InvalidCursor, Paging, add_note
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
@@ -71,7 +71,8 @@ async def list_users(
     paging = Paging.of(request, list_query, get_services(request).secret_key, caller.org_id, "users", filters=filters)
     rows = await queries.list_page(db, caller.org_id, list_query, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id, list_query) if list_query.include else None
-    return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
+    page = paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
+    return add_note(page, list_query.q)
 
 
 @router.get("/{id}", operation_id="getUser", summary="Get a user", responses=responses(UserNotFound))

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from app.access.user_permissions import RoleKind
 from app.core.fields import RESERVED_EMAIL_DOMAIN
-from app.core.words import fold, split_words
+from app.core.words import index_name, index_words
 
-MAX_WORD_LENGTH = 64
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
 ANONYMOUS_LAST_NAME = "user"
@@ -90,25 +89,6 @@ def erased_email(user_id: UUID) -> str:
 # --- search ----------------------------------------------------------------------------------------------------------
 
 
-def search_words(*texts: str) -> set[str]:
-    """Return a user's search words, normalised: the words of the texts, and each text that has no spaces."""
-    found: set[str] = set()
-    for text in texts:
-        folded = fold(text)
-        found |= {word[:MAX_WORD_LENGTH] for word in split_words(folded)}
-        if " " not in folded:
-            found.add(folded[:MAX_WORD_LENGTH])
-    return found - {""}
-
-
-def query_terms(text: str) -> list[str]:
-    """Return the normalised word prefixes that a search text asks for.
-
-    A part that looks like an e-mail is one term. Prefixes of other terms are left out.
-    """
-    found: set[str] = set()
-    for part in fold(text).split():
-        local, at, domain = part.partition("@")
-        found |= {part} if local and at and domain else set(split_words(part))
-    words = {word[:MAX_WORD_LENGTH] for word in found}
-    return sorted(word for word in words if not any(other != word and other.startswith(word) for other in words))
+def search_words(first_name: str, last_name: str, email: str) -> list[str]:
+    """Return the words that find a user, sorted."""
+    return sorted({*index_name(first_name, last_name), *index_words(email)})

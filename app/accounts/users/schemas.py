@@ -24,7 +24,7 @@ from app.core.fields import (
     ResponseModel,
     UtcTimestamp,
 )
-from app.core.web.paging import CountedPage, CountedPageQuery
+from app.core.web.paging import CountedPageQuery, SearchPage
 
 MAX_REASON_LENGTH = 1000
 EXAMPLE_REASON = "Please sign up with your work e-mail."
@@ -126,7 +126,7 @@ class UserListQuery(UserFilters, CountedPageQuery):
     """Select users. A repeated filter matches any of its values."""
 
 
-class UserPage(CountedPage[User]):
+class UserPage(SearchPage[User]):
     """A page of users."""
 
 

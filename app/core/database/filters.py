@@ -7,19 +7,27 @@ The field defines the query parameter, its validation and its documentation. The
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ColumnElement, SelectBase, and_, intersect, or_, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.fields import RequestModel
+from app.core.search_texts import MAX_TERMS, Lookup, SearchText, Term
 from app.core.words import prefix_upper_bound
 
-MAX_WORDS = 8  # of the text of a filter
+# What every parameter `q` has in common, for its documentation.
+SEARCH_RULES = (
+    "All words must match, in any order; case, accents and invisible characters do not matter. `Mueller` and `Müller` "
+    "find each other, and `oconnor` finds `O'Connor`. Text in a script without spaces, such as Chinese, is found by "
+    "any part of it, a telephone number by its last digits or by its beginning with or without the country code, and a "
+    f"name also without spaces or with the family name first. Of more than {MAX_TERMS} words, the rarest are looked "
+    "for, and `note` in the response names the others. A text without letters and digits matches nothing, and `note` "
+    "says so."
+)
 
 
 class Operator:
@@ -76,13 +84,12 @@ class ColumnIsIn(ConditionOperator):
 
 
 class HasWords(ConditionOperator):
-    """Each term of the text is the beginning of a word of the row. A text without words finds no row.
+    """The row has the words of the text, or words that begin with them. A text without words finds no row.
 
     Args:
         row_id: the id of the listed rows.
         word: the column of words, in a table with a row for each word.
         owner_id: the column of that table with the id of the listed row.
-        split: returns the terms of a text.
     """
 
     def __init__(
@@ -90,35 +97,36 @@ class HasWords(ConditionOperator):
         row_id: InstrumentedAttribute[UUID],
         word: InstrumentedAttribute[str],
         owner_id: InstrumentedAttribute[UUID],
-        split: Callable[[str], Sequence[str]],
     ) -> None:
         self.columns = (word,)
-        self._row_id, self._word, self._owner_id, self._split = row_id, word, owner_id, split
+        self._row_id, self._word, self._owner_id = row_id, word, owner_id
 
     def condition(self, org_id: UUID, values: Sequence[str]) -> ColumnElement[bool]:
         """Look up the words."""
-        terms = [term for text in values for term in self._split(text)]
+        terms = [term for text in values for term in SearchText.parse(text).terms]
         if not terms:
             return self._row_id.is_(None)  # never true; `false()` would remove the other conditions from the statement
         return and_(*(self._row_id.in_(self._rows_with(org_id, term)) for term in terms))
 
-    def _rows_with(self, org_id: UUID, term: str) -> Select[UUID]:
-        # Under row level security, a range can use the index. LIKE would read every row's words.
+    def _rows_with(self, org_id: UUID, term: Term) -> SelectBase:
+        single = [alternative[0] for alternative in term.alternatives if len(alternative) == 1]
+        rows: list[SelectBase] = [self._rows_with_any(org_id, single)] if single else []
+        rows += [
+            intersect(*(self._rows_with_any(org_id, [lookup]) for lookup in alternative))
+            for alternative in term.alternatives
+            if len(alternative) > 1
+        ]
+        return rows[0] if len(rows) == 1 else union(*rows)
+
+    def _rows_with_any(self, org_id: UUID, lookups: Sequence[Lookup]) -> SelectBase:
         words_org_id = self._word.class_.org_id
-        return select(self._owner_id).where(
-            words_org_id == org_id, self._word >= term, self._word < prefix_upper_bound(term)
-        )
+        return select(self._owner_id).where(words_org_id == org_id, or_(*map(self._matches, lookups)))
 
-
-def limit_words(split: Callable[[str], Sequence[str]]) -> AfterValidator:
-    """Validate that a text, as `HasWords` splits it, has at most `MAX_WORDS` words."""
-
-    def check(text: str) -> str:
-        if len(split(text)) > MAX_WORDS:
-            raise ValueError(f"This may have at most {MAX_WORDS} words.")
-        return text
-
-    return AfterValidator(check)
+    def _matches(self, lookup: Lookup) -> ColumnElement[bool]:
+        # Under row level security, a range can use the index. LIKE would read every row's words.
+        if lookup.is_whole:
+            return self._word == lookup.word
+        return and_(self._word >= lookup.word, self._word < prefix_upper_bound(lookup.word))
 
 
 def make_conditions(org_id: UUID, filters: Filters) -> list[ColumnElement[bool]]:

@@ -25,6 +25,7 @@ from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import (
     BAD_HOST,
     BAD_TRANSFER_ENCODING,
+    CLOSE,
     HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     MAX_HEADER_BYTES,
@@ -33,7 +34,7 @@ from app.core.web.refusals import (
     URI_TOO_LONG,
     Refusal,
 )
-from app.core.web.request_bodies import CLOSE, TOO_MANY_BODIES, RequestBodies
+from app.core.web.request_bodies import TOO_MANY_BODIES, RequestBodies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,7 +48,7 @@ CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before 
 FIRST_ERROR_STATUS, UNAVAILABLE = 400, 503
 
 _HOST = re.compile(rb"[^\s/?#@\\]*")
-_VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CACHEABLE_PATHS = frozenset({"/docs", "/redoc", "/openapi.json"})
 ASSETS_PREFIX = "/static-offline-docs/"
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -120,7 +121,7 @@ class Exchange:
                 self._has_host = hosts == 1 and _HOST.fullmatch(value) is not None
             elif name == b"origin":
                 self.origin = value
-            elif name == b"x-request-id" and _VALID_REQUEST_ID.fullmatch(value):
+            elif name == b"x-request-id" and VALID_REQUEST_ID.fullmatch(value):
                 request_id = value.decode()
         self.head_bytes = size
         return request_id

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.errors import BadInput
 from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
+from app.core.search_texts import SearchText
 from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
@@ -33,6 +34,7 @@ T = TypeVar("T")
 Row = TypeVar("Row")
 Position = TypeVar("Position")
 AnyPage = TypeVar("AnyPage", bound="CountedPage[Any]")
+AnySearchPage = TypeVar("AnySearchPage", bound="SearchPage[Any]")
 
 
 def _is_number(value: object) -> object:
@@ -109,6 +111,19 @@ class CountedPage(Page[T], Generic[T]):
 
     total: Annotated[
         int | MISSING, Field(description="The total number of matching items. Only with `include=total`.", examples=[1])
+    ] = MISSING
+
+
+class SearchPage(CountedPage[T], Generic[T]):
+    """A page of a list that can be searched, with a note about the search if there is something to tell."""
+
+    note: Annotated[
+        str | MISSING,
+        Field(
+            description="What limits the result of the search `q`: that it has no words, which of its words were left "
+            "out, or that more requesters match than are searched for. Absent otherwise.",
+            examples=["Only the 8 rarest words of the search text were looked for, without: as, on."],
+        ),
     ] = MISSING
 
 
@@ -235,6 +250,13 @@ class Paging:
         if total is not None:
             page.total = total
         return page
+
+
+def add_note(page: AnySearchPage, q: str | None) -> AnySearchPage:
+    """Add to a page what the client must know about the search text `q`, if anything; return the page."""
+    if q is not None and (note := SearchText.parse(q).note):
+        page.note = note
+    return page
 
 
 def document_link(operation: Mapping[str, Any], path: str) -> None:

@@ -15,10 +15,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.core import telemetry
 from app.core.ids import new_id
 from app.core.web.cors import ORIGINS, VARY, Origins, make_cors_headers
-from app.core.web.exchange import _VALID_REQUEST_ID as VALID_REQUEST_ID
-from app.core.web.exchange import CLOSE
+from app.core.web.exchange import VALID_REQUEST_ID
 from app.core.web.problems import CODES_BY_STATUS, make_problem
-from app.core.web.refusals import HEADERS_TOO_LARGE, MAX_URL_BYTES, URI_TOO_LONG, Refusal
+from app.core.web.refusals import CLOSE, HEADERS_TOO_LARGE, MAX_URL_BYTES, URI_TOO_LONG, Refusal
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle

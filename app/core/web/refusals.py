@@ -7,6 +7,7 @@ from typing import NamedTuple
 MAX_URL_BYTES = 8 * 1024  # path and query; RFC 9110 (4.1) requires at least 8,000
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024  # names and values together
+CLOSE = {"Connection": "close"}
 
 
 class Refusal(NamedTuple):
@@ -24,14 +25,14 @@ BAD_HOST = Refusal(
     "bad_request",
     "The request is malformed.",
     "A request must have one valid Host header.",
-    {"Connection": "close"},
+    CLOSE,
 )
 BAD_TRANSFER_ENCODING = Refusal(
     400,
     "bad_request",
     "The request is malformed.",
     "The only supported Transfer-Encoding is chunked.",
-    {"Connection": "close"},
+    CLOSE,
 )
 INTERNAL_ERROR = Refusal(
     500,
@@ -51,7 +52,7 @@ STOPPING = Refusal(
     "unavailable",
     "The service is temporarily unavailable. Try again shortly.",
     "The service is stopping. Send the request again after the seconds in Retry-After.",
-    {"Retry-After": "1", "Connection": "close"},
+    {"Retry-After": "1", **CLOSE},
 )
 URI_TOO_LONG = Refusal(
     414,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.web.refusals import Refusal
+from app.core.web.refusals import CLOSE, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,6 @@ MIN_RATE = 1000  # bytes per second, after GRACE
 GRACE = 5.0  # seconds
 MAX_UNFINISHED = 2000  # bodies
 SWEEP_INTERVAL = 0.25  # seconds
-CLOSE = {"Connection": "close"}
 TOO_MANY_BODIES = Refusal(
     503,
     "overloaded",

@@ -6,24 +6,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator, TypeAdapter, WithJsonSchema
+from pydantic import Field, GetJsonSchemaHandler, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from app.access.callers import Caller, UserCaller
-from app.core.database.filters import Filters, find_operators
+from app.core.database.filters import SEARCH_RULES, Filters, find_operators
 from app.core.errors import BadInput
-from app.core.fields import DEPRECATED, KnownEmail, KnownRequesterEmail, Name, OptionalParameter, Timestamp
+from app.core.fields import DEPRECATED, KnownEmail, KnownRequesterEmail, OptionalParameter, SearchInput, Timestamp
+from app.core.search_texts import MIN_PREFIX_LENGTH
+from app.core.words import MAX_WORD_LENGTH
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
-from app.tickets.search.rules import (
-    MAX_QUERY_TERMS,
-    MAX_REQUESTERS,
-    MAX_WORD_LENGTH,
-    MAX_WORDS,
-    MIN_PREFIX_LENGTH,
-    query_terms,
-)
+from app.tickets.search.rules import MAX_REQUESTERS, MAX_WORDS
 
 MAX_FILTER_VALUES = 20
 ME: Literal["me"] = "me"  # the caller
@@ -65,12 +60,6 @@ Assignee = Annotated[
 Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSchema({"anyOf": _ID_OR_EMAIL})]
 
 
-def _limit_words(text: str) -> str:
-    if len(query_terms(text)) > MAX_QUERY_TERMS:
-        raise ValueError(f"This may have at most {MAX_QUERY_TERMS} words.")
-    return text
-
-
 class TicketSort(StrEnum):
     """The order of a list of tickets: by a time, latest first if it starts with `-`."""
 
@@ -108,15 +97,15 @@ class TicketFilters(Filters):
     """Select tickets, and sort them. A repeated filter matches any of its values."""
 
     q: Annotated[
-        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        OptionalParameter[SearchInput],
         Field(
             description="Words of the title, the description, the replies, or the requester's name or e-mail address. "
-            f"All must match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more "
-            f"letters also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At "
-            f"most {MAX_QUERY_TERMS} words. Of the requesters that a word matches, at most {MAX_REQUESTERS} count. "
-            "A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
-            f"Text of the last second may not be found yet. At most {MAX_WORDS:,} words of a ticket can be found, "
-            f"and at most {MAX_WORDS:,} words of all replies to it.",
+            f"{SEARCH_RULES} A search word of {MIN_PREFIX_LENGTH} or more letters also matches the beginning of a "
+            f"word; only its first {MAX_WORD_LENGTH} letters are compared. Of the requesters that a word matches, at "
+            f"most {MAX_REQUESTERS} count; `note` says if there are more. A number (`42`, `#42`) also finds that "
+            "ticket. A reference (`GROWFIN-42`) anywhere in the text, as in the subject of a mail, finds that ticket "
+            "and the ones that mention it, whatever the other words are. Text of the last second may not be found yet. "
+            f"At most {MAX_WORDS:,} words of a ticket can be found, and at most {MAX_WORDS:,} words of all replies.",
             examples=["export march"],
         ),
     ] = None

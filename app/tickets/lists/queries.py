@@ -10,7 +10,7 @@ from uuid import UUID
 from app.tickets.lists.filters import OPERATORS, TicketSort
 from app.tickets.lists.operators import HasRequester, Parameters, has_requester, requesters_of_account
 from app.tickets.rows import TicketRow
-from app.tickets.search.queries import SCAN_FACTOR, Search, match_condition, matching_ids, matching_page_ctes
+from app.tickets.search.queries import Search, match_condition, matching_ids, matching_page_ctes
 from app.tickets.statements import COLUMNS, JOINS
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ def page_statement(
     order_by = f"{column} {direction}, number {direction}"
     ctes, page_sql = "", selection.first("t.*", order_by, limit)
     if listing.search and not listing.account_id:
-        candidates_sql = selection.first(f"t.id, t.{column}, t.number", order_by, SCAN_FACTOR * limit)
-        query_parameter = parameters.add(listing.search.query)
+        candidates_sql = selection.first(f"t.id, t.{column}, t.number", order_by, listing.search.scan_factor * limit)
         # These define `scanned_matches` and `all_matches`.
-        ctes = matching_page_ctes(listing.search, query_parameter, candidates_sql, order_by, limit)
+        queries = _add_queries(listing.search, parameters)
+        ctes = matching_page_ctes(
+            listing.search, *queries, candidates_sql=candidates_sql, order_by=order_by, limit=limit
+        )
         matches = "t.id = ANY(ARRAY(SELECT id FROM scanned_matches UNION ALL SELECT id FROM all_matches))"
         page_sql = f"""
             SELECT * FROM tickets AS t WHERE {selection.condition} AND {matches} ORDER BY {order_by} LIMIT {limit:d}
@@ -88,7 +90,9 @@ async def count_tickets(driver: Driver, org_id: UUID, listing: Listing) -> int:
     parameters = Parameters([org_id])
     selection, ctes = _select_tickets(listing, parameters), ""
     if listing.search and not listing.account_id:
-        ctes = f"WITH matches AS MATERIALIZED ({matching_ids(listing.search, parameters.add(listing.search.query))})"
+        ctes = (
+            f"WITH matches AS MATERIALIZED ({matching_ids(listing.search, *_add_queries(listing.search, parameters))})"
+        )
         selection.conditions.append("t.id IN (SELECT id FROM matches)")
     sql = f"{ctes} SELECT count(*) FROM tickets AS t WHERE {selection.condition}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
@@ -125,6 +129,11 @@ class _Selection:
                 WHERE {" AND ".join(conditions)} ORDER BY {order_by} LIMIT {limit:d}
             ) AS t ORDER BY {order_by} LIMIT {limit:d}
         """  # noqa: S608 - as above
+
+
+def _add_queries(search: Search, parameters: Parameters) -> tuple[str, str | None]:
+    """Add the query to the parameters, and the one for the index if it differs; return their placeholders."""
+    return parameters.add(search.query), parameters.add(search.index_query) if search.index_query else None
 
 
 def _select_tickets(listing: Listing, parameters: Parameters) -> _Selection:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller
 from app.access.services import get_services
+from app.core.search_texts import SearchText
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -21,8 +23,17 @@ from app.tickets.lists.schemas import TicketListQuery, TicketPage
 from app.tickets.queries import requester_scope
 from app.tickets.references import reference_prefix
 from app.tickets.representation import represent_tickets
+from app.tickets.search.common_words import SearchServices
 from app.tickets.search.queries import Search, find_requesters
-from app.tickets.search.rules import query, query_terms
+from app.tickets.search.rules import (
+    NO_COUNTS,
+    LexemeCounts,
+    RequestersByWord,
+    describe_limits,
+    index_query,
+    is_common,
+    query,
+)
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -56,29 +67,42 @@ async def list_tickets(
     )
     paging = Paging.of(request, list_query, get_services(request).secret_key, caller.org_id, "tickets", filters=listing)
     after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
+    note = None
     async with get_services(request).database.driver(caller.org_id) as driver:
         if listing.search and list_query.q:
-            listing = replace(listing, search=await _add_requesters(driver, caller, listing.search, list_query.q))
+            requesters = await _find_requesters(driver, caller, list_query.q)
+            counts = get_services(request, SearchServices).common_words.counts()
+            listing = replace(listing, search=_search(list_query, caller, requesters, counts))
+            note = describe_limits(list_query.q, requesters)
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))
     content: dict[str, Any] = {"items": represent_tickets(rows, caller.tenant), "nextCursor": next_cursor}
     if total is not None:
         content["total"] = total
+    if note is not None:
+        content["note"] = note
     return json_response(content, 200, **paging.link_headers(next_cursor))
 
 
-def _search(list_query: TicketListQuery, caller: Caller) -> Search | None:
+def _search(
+    list_query: TicketListQuery,
+    caller: Caller,
+    requesters: RequestersByWord = MappingProxyType({}),
+    counts: LexemeCounts = NO_COUNTS,
+) -> Search | None:
     if list_query.q is None:
         return None
-    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant))
-    return Search(query=words, include_replies=sees_comments(caller))
+    org_id, text, prefix = caller.org_id, list_query.q, reference_prefix(caller.tenant)
+    return Search(
+        query=query(org_id, text, prefix, requesters),
+        index_query=index_query(org_id, text, prefix, requesters, counts),
+        is_common=is_common(org_id, text, requesters, counts),
+        include_replies=sees_comments(caller),
+    )
 
 
-async def _add_requesters(driver: Driver, caller: Caller, search: Search, text: str) -> Search:
-    """Make the search find tickets by their requesters' names and e-mail addresses too."""
-    if search.query is None:
-        return search
-    requesters = await find_requesters(driver, caller.org_id, query_terms(text), requester_scope(caller))
-    words = query(caller.org_id, text, reference_prefix(caller.tenant), requesters)
-    return replace(search, query=words)
+async def _find_requesters(driver: Driver, caller: Caller, text: str) -> RequestersByWord:
+    """Find the requesters whose names and e-mail addresses have words of a search text."""
+    lookups = SearchText.parse(text).lookups
+    return await find_requesters(driver, caller.org_id, lookups, requester_scope(caller)) if lookups else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.web.paging import CountedPage, CountedPageQuery
+from app.core.web.paging import CountedPageQuery, SearchPage
 from app.tickets.lists.filters import TicketFilters
 from app.tickets.schemas import Ticket
 
@@ -11,5 +11,5 @@ class TicketListQuery(TicketFilters, CountedPageQuery):
     """Select tickets. A repeated filter matches any of its values."""
 
 
-class TicketPage(CountedPage[Ticket]):
+class TicketPage(SearchPage[Ticket]):
     """A page of tickets."""

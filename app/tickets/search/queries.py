@@ -14,25 +14,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.core.search_texts import Lookup
 from app.tickets.search.rules import MAX_REQUESTERS, match_word, word_range
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
 # The number of tickets that are scanned in list order for each ticket of a page. Words in more than 1 of 20 tickets
-# fill the page during the scan. Rarer words use the index.
+# fill the page during the scan. Rarer words use the index. If all words are known to be in many tickets, reading all of
+# these from the index takes longer than a longer scan.
 SCAN_FACTOR = 20
+LONG_SCAN_FACTOR = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """A search: a `tsquery` over the words of tickets, and over the words of replies if the caller may see them.
 
-    A `query` of `None` contains no words and matches nothing.
+    A `query` of `None` contains no words and matches nothing. `index_query` matches more: it is without the common
+    words, which are checked on the tickets that it finds. `None` if there are none. `is_common` is whether all are.
     """
 
     query: str | None
+    index_query: str | None = None
+    is_common: bool = False
     include_replies: bool = True
+
+    @property
+    def scan_factor(self) -> int:
+        """The number of tickets to scan for each ticket of a page."""
+        return LONG_SCAN_FACTOR if self.is_common else SCAN_FACTOR
 
 
 def _parse(query: str) -> str:
@@ -53,24 +64,41 @@ def match_condition(search: Search, query_parameter: str) -> str:
     )"""  # noqa: S608 - constants and the name of a parameter
 
 
-def matching_ids(search: Search, query_parameter: str) -> str:
-    """Return a statement for the ids of all matching tickets; its cost grows with the number of matches."""
-    ticket_words_condition = "" if search.include_replies else f" AND lexemes @@ {_parse(query_parameter)}"
-    return f"""
-        SELECT ticket_id AS id FROM ticket_search
-        WHERE org_id = $1 AND (lexemes || replies) @@ {_parse(query_parameter)}{ticket_words_condition}
-    """  # noqa: S608 - as above
+def matching_ids(search: Search, query_parameter: str, index_query_parameter: str | None) -> str:
+    """Return a statement for the ids of all matching tickets; its cost grows with the number of matches.
+
+    Args:
+        query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
+        index_query_parameter: The placeholder of `search.index_query`, if there is one.
+    """
+    conditions = [f"(lexemes || replies) @@ {_parse(index_query_parameter or query_parameter)}"]
+    if not search.include_replies:
+        conditions.append(f"lexemes @@ {_parse(query_parameter)}")
+    elif index_query_parameter:
+        # In this form, the index is not used for it.
+        conditions.append(f"((lexemes || replies) @@ {_parse(query_parameter)}) IS TRUE")
+    return f"SELECT ticket_id AS id FROM ticket_search WHERE org_id = $1 AND {' AND '.join(conditions)}"  # noqa: S608 - as above
 
 
-def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str, order_by: str, limit: int) -> str:
+def matching_page_ctes(
+    search: Search,
+    query_parameter: str,
+    index_query_parameter: str | None,
+    *,
+    candidates_sql: str,
+    order_by: str,
+    limit: int,
+) -> str:
     """Return two CTEs that together contain the ids of the first `limit` matching tickets.
 
     `scanned_matches` scans the first tickets of the list. If they do not fill the page, `all_matches` collects the ids
     of all matching tickets. Otherwise it is empty.
 
     Args:
+        query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
+        index_query_parameter: The placeholder of `search.index_query`, if there is one.
         candidates_sql: A statement for `t.id` and the columns of `order_by` of the first candidate tickets, in that
-            order: `SCAN_FACTOR` times as many as the page has.
+            order: `search.scan_factor` times as many as the page has.
         order_by: The columns that the list is ordered by, each with its direction.
         limit: The length of the page.
     """
@@ -79,9 +107,9 @@ def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str
             SELECT id FROM ({candidates_sql}) AS t
             WHERE {match_condition(search, query_parameter)} ORDER BY {order_by} LIMIT {limit}
         ), all_matches AS MATERIALIZED (
-            {matching_ids(search, query_parameter)}
+            {matching_ids(search, query_parameter, index_query_parameter)}
             AND (SELECT count(*) FROM scanned_matches) < {limit}
-            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {SCAN_FACTOR * limit}
+            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {search.scan_factor * limit}
         )
     """  # noqa: S608 - as above
 
@@ -93,7 +121,7 @@ FIND_REQUESTER_WORDS = f"""
     SELECT w.word, w.requester_id FROM (
         SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
             SELECT requester_id FROM requester_words
-            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS}
+            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS + 1}
         ) AS found
     ) AS found JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = found.requester_id
 """  # noqa: S608 - a constant
@@ -105,9 +133,11 @@ _FIND_OWN_WORDS = """
 
 
 async def find_requesters(
-    driver: Driver, org_id: UUID, terms: Sequence[str], account_id: UUID | None
-) -> Mapping[str, Sequence[UUID]]:
-    """Return the requesters whose name or e-mail address matches each of these terms.
+    driver: Driver, org_id: UUID, lookups: Sequence[Lookup], account_id: UUID | None
+) -> Mapping[Lookup, Sequence[UUID]]:
+    """Return the requesters whose name or e-mail address matches each of these words.
+
+    If more than `MAX_REQUESTERS` match a word, it returns at least one more than that, and not all.
 
     Args:
         account_id: the only account whose requesters are searched; `None` for all requesters.
@@ -115,11 +145,11 @@ async def find_requesters(
     if account_id is not None:
         rows = await driver.fetch(_FIND_OWN_WORDS, org_id, account_id)
     else:
-        lows, highs = zip(*(word_range(term) for term in terms), strict=True)
+        lows, highs = zip(*(word_range(lookup) for lookup in lookups), strict=True)
         rows = await driver.fetch(FIND_REQUESTER_WORDS, org_id, lows, highs)
-    found: dict[str, set[UUID]] = defaultdict(set)
+    found: dict[Lookup, set[UUID]] = defaultdict(set)
     for row in rows:
-        for term in terms:
-            if match_word(term, row["word"]):
-                found[term].add(row["requester_id"])
-    return {term: sorted(ids)[:MAX_REQUESTERS] for term, ids in found.items()}
+        for lookup in lookups:
+            if match_word(lookup, row["word"]):
+                found[lookup].add(row["requester_id"])
+    return {lookup: sorted(ids) for lookup, ids in found.items()}

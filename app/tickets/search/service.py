@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
@@ -52,9 +53,12 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
-        lexemes_by_ticket = [
-            rules.ticket_lexemes(org_id, row.number, row.requester_id, row.title, row.description) for row in rows
-        ]
+        lexemes_by_ticket = []
+        for row in rows:
+            await asyncio.sleep(0)  # a long text takes milliseconds; others may go on in between
+            lexemes_by_ticket.append(
+                rules.ticket_lexemes(org_id, row.number, row.requester_id, row.title, row.description)
+            )
         await db.execute(
             _UPSERT_TICKET_LEXEMES,
             {
@@ -70,7 +74,10 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
 async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Sequence[str]]) -> None:
     """Add the words of replies to the index, up to `MAX_WORDS` for each ticket."""
     for chunk in _chunks(sorted(messages)):
-        words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in chunk]
+        words = []
+        for ticket_id in chunk:
+            await asyncio.sleep(0)
+            words.append(" ".join(rules.lexemes(org_id, *messages[ticket_id])))
         await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "lexemes": words})
 
 

@@ -225,8 +225,7 @@ async def test_users_of_another_organisation_are_not_listed(api: Api, database: 
         ({"role": "OWNER"}, "role.0"),
         ({"q": ""}, "q"),
         ({"q": "   "}, "q"),
-        ({"q": "x" * 101}, "q"),
-        ({"q": "a b c d e f g h i"}, "q"),
+        ({"q": "x" * 501}, "q"),
         ({"q": "a\0b"}, "q"),
         ({"available": "maybe"}, "available"),
         ({"limit": "0"}, "limit"),
@@ -255,7 +254,8 @@ async def test_users_are_found_by_word_prefixes(desk: Desk) -> None:
         ("grace.hopper@navy.test", [hopper]),
         ("grace.hopper@n", [hopper]),
         ("race", []),
-        ("hopper@navy.test", []),
+        ("hopper@navy.test", [hopper]),
+        ("hop@navy.test", []),
         ("grace ångström", []),
         ("%", []),
         ("gr_ce", []),
@@ -277,7 +277,8 @@ async def test_a_search_can_be_combined_with_filters_and_pages(desk: Desk) -> No
     assert emails == [row.email for row in reversed(found)]
     assert (first["total"], second["nextCursor"]) == (3, None)
     empty = ok(await desk.admin.get("/users", params={"q": "?", "include": "total"}))
-    assert empty == {"items": [], "nextCursor": None, "total": 0}
+    assert (empty["items"], empty["total"]) == ([], 0)
+    assert "no letters or digits" in empty["note"]
 
 
 async def test_a_list_contains_the_names_of_custom_roles(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""The rules about full admins, permission overrides and the search for users."""
+"""The rules about full admins and permission overrides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from app.accounts.users.rules import (
     can_raise_permissions,
     erased_email,
     is_full_admin,
-    query_terms,
-    search_words,
 )
 from app.accounts.users.schemas import UserUpdate
 from app.core.fields import is_deliverable, refuse_reserved_email
-from app.core.words import prefix_upper_bound
 
 FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
@@ -60,35 +57,6 @@ def test_more_grants_or_fewer_denials_raise_permissions(
     before: tuple[list[str], list[str]], after: tuple[list[str], list[str]], expected: bool
 ) -> None:
     assert can_raise_permissions(before, after) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Ada", ["ada"]),
-        ("  ada   LOVE ", ["ada", "love"]),
-        ("Ångström", ["angstrom"]),
-        ("O'Neill-Smith", ["neill", "o", "smith"]),
-        ("ada@growfin.com", ["ada@growfin.com"]),
-        ("ada@grow", ["ada@grow"]),
-        ("@growfin", ["growfin"]),
-        ("ada@", ["ada"]),
-        ("ad ada adam", ["adam"]),
-        ("ada ada", ["ada"]),
-        ("first_last", ["first", "last"]),
-        ("!?* _", []),
-        ("x" * 100, ["x" * 64]),
-    ],
-)
-def test_a_search_text_is_split_into_word_prefixes(text: str, words: list[str]) -> None:
-    assert query_terms(text) == words
-
-
-@pytest.mark.parametrize("text", ["Ada Lovelace", "Ångström O'Neill", "first.last+tag@sub.growfin.com", "李小龍", "x²"])
-def test_a_name_and_an_e_mail_match_themselves(text: str) -> None:
-    stored = search_words(text)
-    for term in query_terms(text):
-        assert any(term <= word < prefix_upper_bound(term) for word in stored)
 
 
 @pytest.mark.parametrize("status", sorted(set(AccountStatus) - SETTLED - {AccountStatus.ERASED}))

@@ -13,7 +13,12 @@ from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.lists.test_filters import ADA, BO
 from tests.tickets.search.searching import list_tickets, open_indexed, relay_events, search
 
-EMPTY_PAGE: JSON = {"items": [], "nextCursor": None, "total": 0}
+EMPTY_PAGE: JSON = {
+    "items": [],
+    "nextCursor": None,
+    "total": 0,
+    "note": "The search text contains no letters or digits, so it matches nothing.",
+}
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +153,7 @@ async def test_a_number_also_matches_words(indexed_tickets: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["OTHER-{n}", "x{p}-{n}", "{p}{n}", "{p}_{n}", "##{n}", "{p}-{n} printer", "{n}0", "{n}.0"]
+    "form", ["OTHER-{n}", "x{p}-{n}", "{p}{n}", "{p}_{n}", "##{n}", "{p}-{n}0 printer", "{n}0", "{n}.0"]
 )
 async def test_other_references_match_no_ticket(indexed_tickets: Desk, form: str) -> None:
     assert await search(indexed_tickets, form.format(n=1, p=derive_reference_prefix(indexed_tickets.domain))) == []
@@ -213,21 +218,18 @@ async def test_a_search_can_be_filtered_by_assignee(indexed_tickets: Desk) -> No
     [
         "",
         "   ",
-        "x" * 101,
+        "x" * 501,
         "a\x00b",
         "a\x07b",
         "a\x7fb",
         "\u0301",
-        "one two three four five six seven eight nine",
-        "a b c d e f g h i",
-        "1.2.3.4.5.6.7.8.9",
     ],
 )
 async def test_an_invalid_search_text_is_rejected(indexed_tickets: Desk, q: str) -> None:
     assert read_invalid_fields(await list_tickets(indexed_tickets, q=q)) == {"q"}
 
 
-@pytest.mark.parametrize("q", ["x" * 100, "exp " * 10 + "one two three four five six seven", " " * 50 + "it"])
+@pytest.mark.parametrize("q", ["x" * 500, "exp " * 124, "登" * 500, "a b c d e f g h i", " " * 600 + "it"])
 async def test_a_search_text_of_the_maximum_size_is_accepted(indexed_tickets: Desk, q: str) -> None:
     assert (await list_tickets(indexed_tickets, q=q)).status_code == 200
 
