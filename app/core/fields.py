@@ -165,7 +165,7 @@ def _clean_search(value: object) -> object:
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
-    return _ANY_LINE_BREAK.sub(" ", value.removeprefix(_BYTE_ORDER_MARK))
+    return _ANY_LINE_BREAK.sub(" ", _drop_byte_order_marks(value))
 
 
 MAX_SEARCH_LENGTH = 500
