@@ -116,12 +116,15 @@ def matching_page_ctes(
 
 # --- requesters ------------------------------------------------------------------------------------------------------
 
-# The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2).
+# The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2). Several
+# words of a requester may be in a range: a name is also stored together with the other ones.
 FIND_REQUESTER_WORDS = f"""
     SELECT w.word, w.requester_id FROM (
         SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
-            SELECT requester_id FROM requester_words
-            WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {MAX_REQUESTERS + 1}
+            SELECT DISTINCT requester_id FROM (
+                SELECT requester_id FROM requester_words
+                WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {2 * MAX_REQUESTERS + 1}
+            ) AS several LIMIT {MAX_REQUESTERS + 1}
         ) AS found
     ) AS found JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = found.requester_id
 """  # noqa: S608 - a constant
