@@ -74,7 +74,7 @@ async def identify_user(request: Request, secret: str | None, how_to_send: str) 
         InvalidSecretKey
     """
     cache = get_services(request).credential_cache
-    if "authorization" not in request.headers and secret is not None:
+    if secret is not None and "authorization" not in request.headers:
         await _find_tenant(request, secret)
         raise AccessTokenRequired
     token = _bearer_token(request)

@@ -1,6 +1,6 @@
 """Give the requests of organisations turns, so that a busy organisation does not slow down the others.
 
-A request takes its turn once its caller is known, and gives it back when its response has been sent. All turns together
+A request takes its turn once its caller is known, and gives it back when its response starts. All turns together
 are bounded, and so are those of one organisation: its further requests wait in a queue of their own. The queues are
 served in rotation. Callers who are not known, such as those who sign in, have turns of their own, with a queue for each
 network, and so have the lookups of credentials. The bounds hold per process.
@@ -283,7 +283,7 @@ class Turn:
         self._queue = await queue
 
     def give_back(self) -> None:
-        """End the turn, if the request has one. A response that goes on for long gives it back early."""
+        """End the turn, if the request has one."""
         if self._queue is not None:
             self._turns.end(self._queue)
             self._queue = None
@@ -306,13 +306,6 @@ async def take_turn_as_stranger(scope: MutableMapping[str, Any], network: str) -
         _stranger.set(turn)
         if waiting := turn.take(turn.all.strangers, network):
             await waiting
-
-
-def give_back_turn(scope: MutableMapping[str, Any]) -> None:
-    """End the turn of a request early: its response goes on for long, and needs no database."""
-    turn: Turn | None = scope.get(TURN)
-    if turn is not None:
-        turn.give_back()
 
 
 def give_back_as_stranger() -> None:

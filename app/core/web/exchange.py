@@ -173,6 +173,8 @@ class Exchange:
             await self._send({**message, "body": b""} if self.method == "HEAD" else message)
 
     async def _start(self, message: Message) -> None:
+        if self.turn is not None:
+            self.turn.give_back()  # a client that reads slowly, or a response that goes on for long, must not keep it
         if message["status"] >= FIRST_ERROR_STATUS and self._hold_error is not None:
             await self._hold_if_cheap(message["status"])
         self.started = True
@@ -202,8 +204,6 @@ class Exchange:
     async def _hold_if_cheap(self, status: int) -> None:
         """Hold an error back that costs its client nothing: of a caller who is not known, or of an overload."""
         if status == UNAVAILABLE or "org_id" not in self.state:
-            if self.turn is not None:
-                self.turn.give_back()
             assert self._hold_error is not None
             await self._hold_error()
 
