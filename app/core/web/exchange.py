@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from app.core.ids import new_id
+from app.core.ids import new_id_digits
 from app.core.web.cors import (
     ALLOWS_ORIGIN,
     ORIGIN_NOT_ALLOWED,
@@ -91,7 +91,7 @@ class Exchange:
         self.origin_is_listed = self.origin_is_always_allowed = False
         self._body: Message | None = None  # that the application has not received yet
         self._max_body_bytes = bodies.max_bytes_of.get((self.method, scope["path"]), bodies.max_bytes)
-        self.request_id = self._read_headers() or new_id().hex
+        self.request_id = self._read_headers() or new_id_digits()
         # Always a copy: the organisation of one request must not leak into another.
         self.state: dict[str, Any] = {**scope.get("state", {})}
         self.scope["state"] = self.state
