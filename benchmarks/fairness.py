@@ -27,7 +27,7 @@ from benchmarks.requests import Request
 
 CONNECTIONS, VERY_MANY_CONNECTIONS = 32, 400
 SIGN_INS, GUESSES, SLOW_BODIES = 64, 64, 500  # connections
-ROUNDS, ROUND_SECONDS = 4, 6
+ROUNDS, ROUND_SECONDS = 2, 6
 WARM_UP = 2  # seconds
 REST = 4  # seconds after a noise, until what it has left behind is done
 PASSWORDS = 2000  # different e-mail addresses that sign in, none of which exists

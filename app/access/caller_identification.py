@@ -79,7 +79,7 @@ async def identify_user(
         InvalidSecretKey
     """
     cache = get_services(request).credential_cache
-    if "authorization" not in request.headers and secret is not None:
+    if secret is not None and "authorization" not in request.headers:
         await _find_tenant(request, secret)
         raise AccessTokenRequired
     token = _bearer_token(request)

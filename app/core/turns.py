@@ -1,6 +1,6 @@
 """Give the requests of organisations turns, so that a busy organisation does not slow down the others.
 
-A request takes its turn once its caller is known, and gives it back when its response has been sent. All turns together
+A request takes its turn once its caller is known, and gives it back when its response starts. All turns together
 are bounded, and so are those of one organisation: its further requests wait in a queue of their own. The queues are
 served in rotation. Callers who are not known, such as those who sign in, have turns of their own, with a queue for each
 network, and so have the lookups of credentials. The bounds hold per process.
@@ -87,7 +87,7 @@ class Turns:
         self._queues: dict[Hashable, _Queue] = {}
         self._rotation: deque[_Queue] = deque()  # queues with waiting requests that may have a further turn
         self._ended: list[_Queue] = []  # turns that end with the next pass of the event loop
-        self.running = self.waiting = 0
+        self.running = self.waiting = self._reported = 0
         self._sweep: asyncio.TimerHandle | None = None
 
     def take(self, key: Hashable, is_gone: Callable[[], bool]) -> _Queue | Awaitable[_Queue]:
@@ -151,6 +151,7 @@ class Turns:
             if queue.waiting:
                 self._list(queue)
         self.running -= len(ended)
+        self._start_sweep()
         if self._rotation:
             self._grant()
 
@@ -185,13 +186,18 @@ class Turns:
     def _count_waiting(self, change: int) -> None:
         self.waiting += change
         telemetry.REQUESTS_WAITING.inc(change)
-        telemetry.REQUESTS_IN_WORK.set(self.running)
+
+    def report(self) -> None:
+        """Update the gauge of requests in work. Every turn would cost a microsecond, so the sweep does it."""
+        if self.running != self._reported:
+            telemetry.REQUESTS_IN_WORK.inc(self.running - self._reported)
+            self._reported = self.running
 
     def _start_sweep(self) -> None:
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._remove_lost)
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep_queues)
 
-    def _remove_lost(self) -> None:
+    def _sweep_queues(self) -> None:
         """Remove requests that have waited too long, or whose client has disconnected, from their queues."""
         self._sweep = None
         too_old = time.monotonic() - self._timeout
@@ -206,7 +212,8 @@ class Turns:
                     )
             self._list(queue)  # the others may have gone meanwhile
         self._grant()
-        if self.waiting:
+        self.report()
+        if self.waiting or self.running:
             self._start_sweep()
 
 
@@ -244,6 +251,11 @@ class ProcessTurns:
     def running(self) -> int:
         """The number of requests that have a turn."""
         return self.organisations.running + self.strangers.running + self.lookups.running
+
+    def report(self) -> None:
+        """Update the gauge of requests in work."""
+        for turns in (self.organisations, self.strangers, self.lookups):
+            turns.report()
 
 
 class Turn:
@@ -283,7 +295,7 @@ class Turn:
         self._queue = await queue
 
     def give_back(self) -> None:
-        """End the turn, if the request has one. A response that goes on for long gives it back early."""
+        """End the turn, if the request has one."""
         if self._queue is not None:
             self._turns.end(self._queue)
             self._queue = None
@@ -306,13 +318,6 @@ async def take_turn_as_stranger(scope: MutableMapping[str, Any], network: str) -
         _stranger.set(turn)
         if waiting := turn.take(turn.all.strangers, network):
             await waiting
-
-
-def give_back_turn(scope: MutableMapping[str, Any]) -> None:
-    """End the turn of a request early: its response goes on for long, and needs no database."""
-    turn: Turn | None = scope.get(TURN)
-    if turn is not None:
-        turn.give_back()
 
 
 def give_back_as_stranger() -> None:

@@ -36,7 +36,7 @@ class Gauges:
     async def refresh(self) -> None:
         """Measure again if the last measurement is too old. Without a database the gauges keep their values."""
         telemetry.POOL_IN_USE.set(self._database.connections_in_use())
-        telemetry.REQUESTS_IN_WORK.set(self._turns.running)
+        self._turns.report()
         if time.monotonic() - self._measured_at < MEASUREMENT_INTERVAL:
             return
         self._measured_at = time.monotonic()

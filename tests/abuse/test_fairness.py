@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.databases import Superuser
 
 POOL_SIZE, IN_WORK, WAITING = 5, 2, 3  # of one organisation: 40 % of the pool, and the setting
-NOTICEABLE = 1.0  # seconds; much less than what the others are made to wait for
+NOTICEABLE = 2.0  # seconds; much less than what the others are made to wait for
 SLOW_CLIENTS = 500
 TICKET = {"title": "It broke", "description": "All of it.", "requester": {"email": "mia@customer.example"}}
 ORIGIN = "https://desk.example"

@@ -127,6 +127,8 @@ async def test_metrics_have_the_documented_series(desk: Desk, api: Api) -> None:
         'tessera_http_requests_total{method="POST",route="/tickets",status="201"}',
         'tessera_http_request_seconds_bucket{le="0.1",method="GET",route="/tickets/{id}"}',
         "tessera_http_requests_in_flight",
+        "tessera_http_requests_waiting",
+        "tessera_http_requests_in_work",
         "tessera_database_connections_in_use",
         "tessera_events_waiting",
         "tessera_timers_overdue",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from app.core.ids import new_id
+from app.core.ids import new_id_digits
 from app.core.web.cors import (
     ALLOWS_ORIGIN,
     ORIGIN_NOT_ALLOWED,
@@ -92,7 +92,7 @@ class Exchange:
         self.origin_is_listed = self.origin_is_always_allowed = False
         self._body: Message | None = None  # that the application has not received yet
         self._max_body_bytes = bodies.max_bytes_of.get((self.method, scope["path"]), bodies.max_bytes)
-        self.request_id = self._read_headers() or new_id().hex
+        self.request_id = self._read_headers() or new_id_digits()
         # Always a copy: the organisation of one request must not leak into another.
         self.state: dict[str, Any] = {**scope.get("state", {})}
         self.scope["state"] = self.state
@@ -174,6 +174,8 @@ class Exchange:
             await self._send({**message, "body": b""} if self.method == "HEAD" else message)
 
     async def _start(self, message: Message) -> None:
+        if self.turn is not None:
+            self.turn.give_back()  # a client that reads slowly, or a response that goes on for long, must not keep it
         if message["status"] >= FIRST_ERROR_STATUS and self._hold_error is not None:
             await self._hold_if_cheap(message["status"])
         self.started = True
@@ -203,8 +205,6 @@ class Exchange:
     async def _hold_if_cheap(self, status: int) -> None:
         """Hold an error back that costs its client nothing: of a caller who is not known, or of an overload."""
         if status == UNAVAILABLE or "org_id" not in self.state:
-            if self.turn is not None:
-                self.turn.give_back()
             assert self._hold_error is not None
             await self._hold_error()
 

@@ -7,7 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
+from app.core.turns import TURN, Turn
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
 from app.core.web.refusals import MAX_HEADERS
 from tests.core.web.edge_server import (
@@ -209,6 +211,56 @@ class TestOverload:
             async with web.http() as http:
                 statuses = [(await http.get(path)).status_code for path in ("/boom", "/none", "/v1/tickets/1")]
         assert statuses == [500, 404, 200]
+
+
+class TestTurns:
+    async def test_a_turn_ends_when_the_response_starts(self) -> None:
+        running: list[int] = []
+
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                turn: Turn = scope[TURN]
+                assert turn.take(turn.all.organisations, "an organisation") is None
+                running.append(turn.all.running)
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await asyncio.sleep(0.01)
+                running.append(turn.all.running)
+                await send({"type": "http.response.body", "body": b"the end"})
+
+        with serving(app) as web:
+            async with web.http() as http:
+                assert (await http.get("/")).text == "the end"
+        assert running == [1, 0]
+
+    @pytest.mark.parametrize("failure", [RuntimeError, ClientDisconnect, asyncio.CancelledError])
+    async def test_a_turn_ends_with_a_request_that_fails(self, failure: type[BaseException]) -> None:
+        turns: list[Turn] = []
+
+        async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+            if scope["type"] == "http":
+                turns.append(scope[TURN])
+                assert turns[-1].take(turns[-1].all.organisations, "an organisation") is None
+                raise failure
+
+        with serving(app) as web:
+            async with web.connected() as wire:
+                await wire.send(get("/"), pause=0.05)
+        assert [turn.all.running for turn in turns] == [0]
+
+    async def test_monitoring_takes_no_turns(self) -> None:
+        scopes: list[Scope] = []
+
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scopes.append(scope)
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+
+        with serving(app) as web:
+            async with web.http() as http:
+                for path in ("/health/ready", "/other"):
+                    await http.get(path)
+        assert [TURN in scope for scope in scopes] == [False, True]
 
 
 class TestStreams:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 
 from app.core.web.error_pace import BURST, CALM, MAX_DELAY, MAX_ERRORS_PER_SECOND, ErrorPace
 
@@ -43,3 +44,14 @@ async def test_no_error_is_held_for_longer_than_the_longest_delay() -> None:
     for _ in range(2):
         assert await measure_seconds(pace, 10 * MAX_ERRORS_PER_SECOND) < MAX_DELAY + 0.3
     assert pace.held == 0
+
+
+async def test_errors_that_are_held_for_long_are_sent_one_by_one() -> None:
+    pace, sent = ErrorPace(), Counter[int]()
+
+    async def send() -> None:
+        await pace.hold(MANY)
+        sent[int(time.monotonic() * 10)] += 1  # by tenths of a second
+
+    await asyncio.gather(*(send() for _ in range(10 * MAX_ERRORS_PER_SECOND)))
+    assert sent.most_common(1)[0][1] < 3 * MAX_ERRORS_PER_SECOND
