@@ -141,7 +141,7 @@ async def test_everything_ends_with_a_killed_service_and_the_next_one_starts_at_
             os.kill(service.process.pid, signal.SIGKILL)
             async with run_tessera("serve", folder, port=service.port, web_workers=web_workers) as again:
                 await again.wait_for_output(READY)
-                async with httpx.AsyncClient(base_url=again.url) as http:
+                async with httpx.AsyncClient(base_url=again.url, timeout=30) as http:  # its processes are starting
                     answer = await http.get(f"/tickets/{ticket}", headers=client.admin)
                     assert answer.status_code == 200
 
