@@ -13,8 +13,8 @@ from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyM
 from app.access.services import get_services
 from app.access.tenant import Tenant
 from app.core.errors import BadInput, MalformedBody
+from app.core.request_turns import TURN, Turn
 from app.core.security.secret_keys import hash_secret_key
-from app.core.turns import TURN, Turn
 from app.core.web.cors import ALLOWS_ORIGIN
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.accounts.users.fields import KnownEmailField
-from app.core.fields import Domain, RequestModel, ResponseModel
+from app.core.email_addresses import Domain
+from app.core.fields import RequestModel, ResponseModel
 
 
 class AccountSelector(RequestModel):

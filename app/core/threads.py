@@ -13,7 +13,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 
 from app.core.errors import Unavailable
-from app.core.turns import give_back_as_stranger
+from app.core.request_turns import give_back_as_stranger
 
 T = TypeVar("T")
 

@@ -11,16 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.core import telemetry
 from app.core.config import Settings
 from app.core.errors import Unavailable
 
-TURN = "tessera.turn"  # in the request's scope
 SWEEP_INTERVAL = 0.25  # seconds
 MAX_QUEUES = 1000  # kept while they are idle
 LONE_SHARE = 0.6  # of the pool
@@ -50,7 +47,7 @@ class _Waiter:
 
 
 @dataclass(eq=False, slots=True)
-class _Queue:
+class Queue:
     """The requests of one organisation, or of another group: how many have a turn, and which wait."""
 
     key: Hashable
@@ -84,13 +81,13 @@ class Turns:
         self._lone_share = lone_share
         self._last: Hashable = None  # that has taken a turn
         self._others_at = float("-inf")  # when a request came that was not of the same organisation as the one before
-        self._queues: dict[Hashable, _Queue] = {}
-        self._rotation: deque[_Queue] = deque()  # queues with waiting requests that may have a further turn
-        self._ended: list[_Queue] = []  # turns that end with the next pass of the event loop
+        self._queues: dict[Hashable, Queue] = {}
+        self._rotation: deque[Queue] = deque()  # queues with waiting requests that may have a further turn
+        self._ended: list[Queue] = []  # turns that end with the next pass of the event loop
         self.running = self.waiting = self._reported = 0
         self._sweep: asyncio.TimerHandle | None = None
 
-    def take(self, key: Hashable, is_gone: Callable[[], bool]) -> _Queue | Awaitable[_Queue]:
+    def take(self, key: Hashable, is_gone: Callable[[], bool]) -> Queue | Awaitable[Queue]:
         """Take a turn: return its queue at once if a turn is free, which is the usual case, or else an awaitable.
 
         Raises:
@@ -111,11 +108,11 @@ class Turns:
             return queue
         return self._wait(queue, is_gone)
 
-    def _may_run_alone(self, queue: _Queue) -> bool:
+    def _may_run_alone(self, queue: Queue) -> bool:
         """Return whether the queue may have more turns than its share, because there are no other requests."""
         return queue.running < self._lone_share and time.monotonic() - self._others_at > LONE_AFTER
 
-    def end(self, queue: _Queue) -> None:
+    def end(self, queue: Queue) -> None:
         """End a turn with the next pass of the event loop.
 
         Requests that never wait for the database would otherwise never meet: all that have arrived would be served in
@@ -125,7 +122,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._end_turns)
         self._ended.append(queue)
 
-    async def _wait(self, queue: _Queue, is_gone: Callable[[], bool]) -> _Queue:
+    async def _wait(self, queue: Queue, is_gone: Callable[[], bool]) -> Queue:
         if len(queue.waiting) >= self._queue_size:
             raise Overloaded("Too many requests of this caller are waiting. Send this one again later.")
         waiter = _Waiter(asyncio.get_running_loop().create_future(), time.monotonic(), is_gone)
@@ -170,17 +167,17 @@ class Turns:
                     break
             self._list(queue)
 
-    def _list(self, queue: _Queue) -> None:
+    def _list(self, queue: Queue) -> None:
         """Add a queue to the end of the rotation, if a request of it may have a turn."""
         may_run = queue.running < queue.limit or self._may_run_alone(queue)
         if queue.waiting and may_run and not queue.is_listed:
             queue.is_listed = True
             self._rotation.append(queue)
 
-    def _add_queue(self, key: Hashable) -> _Queue:
+    def _add_queue(self, key: Hashable) -> Queue:
         if len(self._queues) >= MAX_QUEUES:  # a queue that is kept saves time, but each organisation leaves one behind
             self._queues = {one.key: one for one in self._queues.values() if one.running or one.waiting}
-        queue = self._queues[key] = _Queue(key, self._share)
+        queue = self._queues[key] = Queue(key, self._share)
         return queue
 
     def _count_waiting(self, change: int) -> None:
@@ -256,75 +253,3 @@ class ProcessTurns:
         """Update the gauge of requests in work."""
         for turns in (self.organisations, self.strangers, self.lookups):
             turns.report()
-
-
-class Turn:
-    """The turn of one request: not taken yet, taken, or given back. It ends exactly once.
-
-    Args:
-        is_gone: whether the client has disconnected.
-    """
-
-    __slots__ = ("_is_gone", "_queue", "_turns", "all")
-
-    def __init__(self, turns: ProcessTurns, is_gone: Callable[[], bool]) -> None:
-        self.all, self._is_gone = turns, is_gone
-        self._queue: _Queue | None = None
-
-    def take(self, turns: Turns, key: Hashable) -> Awaitable[None] | None:
-        """Take the turn: return `None` if that is done, or an awaitable that waits for it.
-
-        A request that has a turn keeps it.
-
-        Args:
-            turns: one of those in `all`.
-
-        Raises:
-            Overloaded: too many requests with this key are waiting.
-        """
-        if self._queue is None:
-            self._turns = turns
-            queue = turns.take(key, self._is_gone)
-            if isinstance(queue, _Queue):
-                self._queue = queue
-            else:
-                return self._wait(queue)
-        return None
-
-    async def _wait(self, queue: Awaitable[_Queue]) -> None:
-        self._queue = await queue
-
-    def give_back(self) -> None:
-        """End the turn, if the request has one."""
-        if self._queue is not None:
-            self._turns.end(self._queue)
-            self._queue = None
-
-
-_stranger: ContextVar[Turn | None] = ContextVar("stranger", default=None)
-
-
-async def take_turn_as_stranger(scope: MutableMapping[str, Any], network: str) -> None:
-    """Take the turn of a request without a known caller, which `give_back_as_stranger` can give back.
-
-    Args:
-        network: that the request comes from.
-
-    Raises:
-        Overloaded: too many of these requests are waiting.
-    """
-    turn: Turn | None = scope.get(TURN)
-    if turn is not None:
-        _stranger.set(turn)
-        if waiting := turn.take(turn.all.strangers, network):
-            await waiting
-
-
-def give_back_as_stranger() -> None:
-    """End the turn of the current request if its caller is not known.
-
-    Hashing passwords has bounds of its own, which hold for what follows it, too. With a turn, a few sign-ins would keep
-    all other strangers waiting.
-    """
-    if (turn := _stranger.get()) is not None:
-        turn.give_back()

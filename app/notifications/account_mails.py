@@ -34,7 +34,7 @@ from app.authentication.second_factor.events import SecondFactorDisabled, Second
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.clock import real_now
-from app.core.fields import is_deliverable
+from app.core.email_addresses import is_deliverable
 from app.core.ids import new_id
 from app.core.outbox.events import Recorded
 from app.notifications import mails

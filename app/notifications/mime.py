@@ -15,7 +15,7 @@ from email.header import Header
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from app.core.fields import has_odd_dots, normalise_domain, normalise_requester_email
+from app.core.email_addresses import has_odd_dots, normalise_domain, normalise_requester_email
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from app.core.fields import is_deliverable
+from app.core.email_addresses import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import write_draft

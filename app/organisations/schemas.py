@@ -22,12 +22,11 @@ from pydantic import (
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
+from app.core.email_addresses import Domain, Email
 from app.core.fields import (
     EXAMPLE_ID,
     OF_ANY_SIZE,
     CreatedAt,
-    Domain,
-    Email,
     Name,
     RequestModel,
     ResponseModel,

@@ -12,7 +12,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.accounts.users.models import User
 from app.core.database.filters import SEARCH_RULES, ConditionOperator, Filters, HasWords
-from app.core.fields import KnownRequesterEmail, OptionalParameter, SearchInput
+from app.core.email_addresses import KnownRequesterEmail
+from app.core.fields import OptionalParameter, SearchInput
 from app.requesters.fields import ExternalId
 from app.requesters.models import Requester, RequesterWord
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.fields import is_deliverable
+from app.core.email_addresses import is_deliverable
 from app.core.words import index_name, index_words
 
 

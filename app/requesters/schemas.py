@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from app.core.fields import EXAMPLE_ID, CreatedAt, Locale, Name, RequesterEmail, RequestModel, ResponseModel
+from app.core.email_addresses import RequesterEmail
+from app.core.fields import EXAMPLE_ID, CreatedAt, Locale, Name, RequestModel, ResponseModel
 from app.core.web.paging import CountedPageQuery, SearchPage
 from app.requesters import models
 from app.requesters.changes import RequesterChanges

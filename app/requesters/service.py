@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts.users.models import User
 from app.accounts.users.rules import is_requesters_account
 from app.core.clock import real_now
-from app.core.fields import RESERVED_EMAIL_DOMAIN
+from app.core.email_addresses import RESERVED_EMAIL_DOMAIN
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
 from app.requesters import rules, statements

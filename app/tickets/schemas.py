@@ -9,12 +9,12 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
 from app.access.operation_requirements import BodySecret
+from app.core.email_addresses import RequesterEmail
 from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
     CreatedAt,
     LongText,
-    RequesterEmail,
     RequestModel,
     ResponseModel,
     Title,

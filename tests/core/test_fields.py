@@ -12,20 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.core.fields import (
-    MAX_EMAIL_LENGTH,
-    Domain,
-    Email,
-    LongText,
-    Name,
-    OptionalName,
-    Timestamp,
-    TimeZone,
-    Title,
-    normalise_domain,
-    normalise_email,
-    to_rfc3339,
-)
+from app.core.email_addresses import MAX_EMAIL_LENGTH, Domain, Email, normalise_domain, normalise_email
+from app.core.fields import LongText, Name, OptionalName, Timestamp, TimeZone, Title, to_rfc3339
 
 ADAPTERS: dict[Any, TypeAdapter[Any]] = {
     kind: TypeAdapter(kind) for kind in (Name, Title, LongText, Email, Domain, TimeZone)

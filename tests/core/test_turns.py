@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from app.core.config import Settings
-from app.core.turns import (
-    LONE_AFTER,
-    TURN,
-    CallerGone,
-    Overloaded,
-    ProcessTurns,
-    Turn,
-    Turns,
-    give_back_as_stranger,
-    take_turn_as_stranger,
-)
+from app.core.request_turns import TURN, Turn, give_back_as_stranger, take_turn_as_stranger
+from app.core.turns import LONE_AFTER, CallerGone, Overloaded, ProcessTurns, Turns
 
 
 def make_turns(**changes: Any) -> Turns:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.database.pool import Database
-from app.core.fields import normalise_requester_email
+from app.core.email_addresses import normalise_requester_email
 from tests.conftest import settings_for
 from tests.notifications.scripted_smtp_server import MAIL_FROM, ScriptedSmtpServer
 from tests.organisation_client import Desk

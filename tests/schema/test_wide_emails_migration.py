@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.database.migrations import make_alembic_config
-from app.core.fields import normalise_email
+from app.core.email_addresses import normalise_email
 from tests.postgres import TestServer
 from tests.schema.catalog import connected
 from tests.schema.test_requester_migration import Organisation, up

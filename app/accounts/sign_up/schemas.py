@@ -9,7 +9,8 @@ from pydantic import Field
 from app.access.operation_requirements import BodySecret
 from app.access.user_permissions import RoleKind
 from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword
-from app.core.fields import Domain, RequestModel
+from app.core.email_addresses import Domain
+from app.core.fields import RequestModel
 
 
 class AdminSignUpRequest(RequestModel):

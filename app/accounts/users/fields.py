@@ -9,7 +9,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from app.accounts.roles.rules import ENGINEER
-from app.core.fields import Email, KnownEmail, Name, OptionalName
+from app.core.email_addresses import Email, KnownEmail
+from app.core.fields import Name, OptionalName
 from app.core.security.password_preparation import prepare_new_password
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 

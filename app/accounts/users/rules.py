@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.access.user_permissions import RoleKind
-from app.core.fields import RESERVED_EMAIL_DOMAIN
+from app.core.email_addresses import RESERVED_EMAIL_DOMAIN
 from app.core.words import index_name, index_words
 
 # What an erased user is called.

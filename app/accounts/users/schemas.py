@@ -16,14 +16,7 @@ from app.accounts.users.fields import Bio, Designation, LocaleOfUser, RoleId, Ti
 from app.accounts.users.filters import UserFilters
 from app.accounts.users.rules import AccountStatus, UserStatus
 from app.accounts.users.service import UserChanges
-from app.core.fields import (
-    EXAMPLE_ID,
-    CreatedAt,
-    LongText,
-    RequestModel,
-    ResponseModel,
-    UtcTimestamp,
-)
+from app.core.fields import EXAMPLE_ID, CreatedAt, LongText, RequestModel, ResponseModel, UtcTimestamp
 from app.core.web.paging import CountedPageQuery, SearchPage
 
 MAX_REASON_LENGTH = 1000

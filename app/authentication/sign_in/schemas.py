@@ -13,7 +13,8 @@ from app.authentication.second_factor.schemas import OptionalRecoveryCode, Totp
 from app.authentication.sessions.rules import session_lifetime
 from app.authentication.sessions.schemas import TokenPair, token_fields
 from app.authentication.sign_in.service import SignedIn
-from app.core.fields import Domain, RequestModel
+from app.core.email_addresses import Domain
+from app.core.fields import RequestModel
 from app.menus.rules import MenuNode
 from app.menus.schemas import SessionMinutes, VisibleMenu, to_minutes
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.authentication.social.errors import IdentificationFailed
-from app.core.fields import is_visible, normalise_email, refuse_reserved_email
+from app.core.email_addresses import normalise_email, refuse_reserved_email
+from app.core.fields import is_visible
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
 MAX_NAME_LENGTH = 100

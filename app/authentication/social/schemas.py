@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field, StrictBool
 from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
 from app.authentication.second_factor.schemas import OptionalRecoveryCode, Totp
-from app.core.fields import Domain, OptionalParameter, RequestModel
+from app.core.email_addresses import Domain
+from app.core.fields import OptionalParameter, RequestModel
 
 
 class StartSignIn(RequestModel):

@@ -33,8 +33,8 @@ from app.authentication.social.rules import Identity
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
+from app.core.email_addresses import refuse_lookalike_email
 from app.core.errors import Unavailable
-from app.core.fields import refuse_lookalike_email
 from app.core.outbox.events import Actor, ActorType, record
 from app.core.security.opaque_tokens import TokenSubject, make_link_token
 

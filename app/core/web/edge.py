@@ -10,7 +10,8 @@ import structlog
 from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
-from app.core.turns import TURN, CallerGone, ProcessTurns, Turn
+from app.core.request_turns import TURN, Turn
+from app.core.turns import CallerGone, ProcessTurns
 from app.core.web.error_pace import ErrorPace
 from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, Exchange
 from app.core.web.rate_limits import RESPONSE_HEADERS

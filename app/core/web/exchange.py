@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from app.core.turns import Turn
+    from app.core.request_turns import Turn
 
 LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response

@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from app.core.turns import take_turn_as_stranger
+from app.core.request_turns import take_turn_as_stranger
 from app.core.web.client_address import address_of
 from app.core.web.declarations import find_declaration
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters

@@ -12,8 +12,9 @@ from pydantic_core import CoreSchema
 
 from app.access.callers import Caller, UserCaller
 from app.core.database.filters import SEARCH_RULES, Filters, find_operators
+from app.core.email_addresses import KnownEmail, KnownRequesterEmail
 from app.core.errors import BadInput
-from app.core.fields import DEPRECATED, KnownEmail, KnownRequesterEmail, OptionalParameter, SearchInput, Timestamp
+from app.core.fields import DEPRECATED, OptionalParameter, SearchInput, Timestamp
 from app.core.search_texts import MIN_PREFIX_LENGTH
 from app.core.words import MAX_WORD_LENGTH
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator

@@ -17,7 +17,7 @@ from app.accounts.users.rules import (
     is_full_admin,
 )
 from app.accounts.users.schemas import UserUpdate
-from app.core.fields import is_deliverable, refuse_reserved_email
+from app.core.email_addresses import is_deliverable, refuse_reserved_email
 
 FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 

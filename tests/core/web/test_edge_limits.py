@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from app.core.turns import TURN, Turn
+from app.core.request_turns import TURN, Turn
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
 from app.core.web.refusals import MAX_HEADERS
 from tests.core.web.edge_server import (
