@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -44,6 +45,7 @@ def make_alembic_config(owner_url: str | None = None, service_role: str | None =
     return config
 
 
+@cache
 def find_head_revision() -> str | None:
     """Return the migration that the code of this version needs."""
     return ScriptDirectory.from_config(make_alembic_config()).get_current_head()

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, event, exc
+from sqlalchemy import Connection, Dialect, event, exc
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.database import pooler
+from app.core.database.outages import DatabaseUnreachable
 from app.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ class Database:
             },
         )
         sync = self.engine.sync_engine
+        event.listen(sync, "do_connect", _connect)
+        event.listen(sync, "handle_error", _report_silence)
         event.listen(sync, "begin", self._begin)
         event.listen(sync, "commit", _commit)
         event.listen(sync, "rollback", _rollback)
@@ -285,6 +289,21 @@ def _rollback(connection: Connection) -> None:
 def _is_in_transaction(dbapi: DBAPIConnection) -> bool:
     driver = cast("Any", dbapi).driver_connection
     return bool(not driver.is_closed() and driver.is_in_transaction())
+
+
+def _connect(dialect: Dialect, _record: ConnectionPoolEntry, cargs: list[Any], cparams: dict[str, Any]) -> object:
+    try:
+        return dialect.connect(*cargs, **cparams)
+    except ConnectionError:
+        raise
+    except OSError as error:  # includes timeouts, and must be told from those of the code that uses the connection
+        raise DatabaseUnreachable(f"{error}" or type(error).__name__) from error
+
+
+def _report_silence(context: ExceptionContext) -> DatabaseUnreachable | None:
+    # The server did not even report its own timeout.
+    is_silent = isinstance(context.original_exception, TimeoutError)
+    return DatabaseUnreachable("no answer in time") if is_silent else None
 
 
 def _reject_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from app.core.database.outages import is_outage
+from app.core.database.outages import is_outage, lacks_schema
 
 FIRST_REMINDER = 60.0  # seconds after the first line; each further interval is twice as long
 MAX_INTERVAL = 3600.0  # seconds
@@ -54,7 +54,7 @@ class FailureLog:
 
     def note_failure(self, name: str, error: Exception) -> None:
         """Count a failure, and log it if it is the first one or if a line is due."""
-        is_of_database = is_outage(error)
+        is_of_database = is_outage(error) or lacks_schema(error)
         reason = "database" if is_of_database else f"{name}: {type(error).__name__}"
         self._end_others(name, reason)
         now = self._clock()

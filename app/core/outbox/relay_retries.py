@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import telemetry
 from app.core.clock import real_now
-from app.core.database.outages import is_outage
+from app.core.database.outages import is_outage, is_unmigrated, lacks_schema
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.backoff import RELAY_BACKOFF
@@ -36,8 +36,8 @@ async def call_subscriber(
 ) -> Exception | None:
     """Pass a subscriber some events in a savepoint; return the error that it failed with.
 
-    The events that a failed subscriber recorded are dropped with its savepoint. If the database is away, the subscriber
-    has not failed: the error is raised.
+    The events that a failed subscriber recorded are dropped with its savepoint. If the database is away or
+    not migrated, the subscriber has not failed: the error is raised.
     """
     pending = get_pending_events(db)
     earlier = len(pending)
@@ -48,7 +48,7 @@ async def call_subscriber(
             await db.execute(_CHECK_TRANSACTION)  # fails if the subscriber has swallowed a database error
     except Exception as error:
         del pending[earlier:]
-        if is_outage(error):
+        if is_outage(error) or (lacks_schema(error) and await is_unmigrated(db)):
             raise
         log.warning("subscriber_failed", subscriber=get_handler_name(subscriber), org_id=str(org_id), exc_info=error)
         return error

@@ -21,7 +21,7 @@ from sqlalchemy.orm import aliased
 
 from app.core.clock import real_now
 from app.core.database.intervals import add_interval_sql
-from app.core.database.outages import is_outage
+from app.core.database.outages import is_outage, is_unmigrated, lacks_schema
 from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, IS_NOT_DELIVERY, Timer
@@ -148,7 +148,8 @@ async def serve_each(
         except Exception as error:  # noqa: BLE001 - logged and raised below, or by the next run
             failures[org_id] = error
     first = next(iter(failures.values()), None)
-    if first is None or done or not is_outage(first):  # the job that fails reports an outage, in one line
+    # The job that fails reports in one line that the database is away or not migrated.
+    if first is None or done or not (is_outage(first) or lacks_schema(first)):
         for org_id, failure in failures.items():
             log.warning("organisation_not_served", org_id=str(org_id), error=type(failure).__name__)
     if first is not None and not done:
@@ -178,7 +179,7 @@ async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, 
     try:
         return await _fire(database, org_id, handler, due)
     except Exception as error:
-        if is_outage(error):
+        if await _is_due_to_database(database, error):
             raise
         log.exception("timers_failed", org_id=str(org_id), kind=due[0].kind, count=len(due))
     fired = 0
@@ -186,11 +187,19 @@ async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, 
         try:
             fired += await _fire(database, org_id, handler, [one])
         except Exception as error:
-            if is_outage(error):
+            if await _is_due_to_database(database, error):
                 raise
             log.exception("timer_failed", org_id=str(org_id), kind=one.kind, subject_id=str(one.subject_id))
             await _postpone(database, org_id, one)
     return fired
+
+
+async def _is_due_to_database(database: Database, error: Exception) -> bool:
+    """Return whether the database is away or not migrated, which is no failure of the handler."""
+    if not lacks_schema(error):
+        return is_outage(error)
+    async with database.session(None) as db:
+        return await is_unmigrated(db)
 
 
 async def _fire(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:

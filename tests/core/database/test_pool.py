@@ -14,6 +14,7 @@ from sqlalchemy import exc, insert, select, text
 from structlog.testing import capture_logs
 
 from app.core.clock import real_now
+from app.core.database.outages import is_outage
 from app.core.database.pool import CommitFailed, Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
@@ -395,3 +396,16 @@ async def respond_or_open(desk: Desk, ticket_id: str, path: str) -> Any:
         return await desk.admin.post(f"/tickets/{ticket_id}/respond", {"message": "Fixed."})
     body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
     return await desk.api.http.post("/tickets", json=body, headers={"X-Org-Secret": desk.secret})
+
+
+@pytest.mark.parametrize("place", ["?host=/no/such/folder", "@no-such-host.invalid/x", "@127.0.0.1:1/x"])
+async def test_a_failure_to_connect_is_an_outage(place: str) -> None:
+    database = Database(f"postgresql+asyncpg://{place}")
+    with pytest.raises(ConnectionError) as caught:
+        async with database.session(None):
+            pass
+    assert is_outage(caught.value)
+    with pytest.raises(ConnectionError):
+        async with database.driver(None):
+            pass
+    assert not is_outage(FileNotFoundError())

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from structlog.testing import capture_logs
 
+from app.core.database.outages import DatabaseUnreachable
 from app.core.outbox.failure_log import FIRST_REMINDER, MAX_INTERVAL, FailureLog
 
 
@@ -49,7 +50,7 @@ def lost() -> Exception:
 
 def test_an_outage_of_the_database_is_one_line_for_all_jobs(failures: FailureLog, lines: list[Any]) -> None:
     unmigrated = ProgrammingError("SELECT 1", None, ServerError("42P01"))
-    for error in (lost(), ConnectionRefusedError(), FileNotFoundError(), unmigrated, TimeoutError()):
+    for error in (lost(), ConnectionRefusedError(), DatabaseUnreachable(), unmigrated):
         for job in ("timers", "relay", "deliver"):
             failures.note_failure(job, error)
     (line,) = lines

@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from jinja2 import TemplateNotFound
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
@@ -36,6 +38,9 @@ from tests.core.outbox.relay_events import (
     retry_now,
 )
 from tests.databases import create_organisation
+
+if TYPE_CHECKING:
+    from tests.databases import Superuser
 
 
 async def test_one_failing_event_does_not_affect_the_others(pool: Database, org_id: UUID) -> None:
@@ -87,6 +92,44 @@ async def test_a_database_error_of_a_subscriber_does_not_affect_others(pool: Dat
         "divide",
         "divide_and_ignore_the_error",
     }
+
+
+@pytest.mark.parametrize("error", [TemplateNotFound("reply"), FileNotFoundError(2, "no font"), TimeoutError()])
+async def test_an_error_that_says_nothing_about_the_database_is_a_failure_of_the_subscriber(
+    pool: Database, org_id: UUID, error: Exception
+) -> None:
+    async def render(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None:
+        raise error
+
+    listener = Listener()
+    await knock(pool, org_id, 1)
+    with capture_logs():
+        assert await relay.relay_new_events(pool, Subscribers().on(Knocked, render, listener)) == 1
+
+    assert await read_written_numbers(pool, org_id) == Counter([1])
+    assert [failure.subscriber for failure in await read_failures(pool, org_id)] == ["render"]
+
+
+@pytest.mark.parametrize("wrong", ["SELECT no_column FROM timers", "SELECT 1 FROM no_table"])
+async def test_a_missing_column_or_table_is_a_failure_of_the_subscriber_unless_the_database_is_not_migrated(
+    pool: Database, org_id: UUID, superuser: Superuser, wrong: str
+) -> None:
+    async def read(db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None:
+        await db.execute(text(wrong))
+
+    subscribers = Subscribers().on(Knocked, read)
+    await knock(pool, org_id, 1)
+    await superuser.execute("UPDATE supported_revisions SET revision = revision || 'x'")
+    try:
+        with capture_logs(), pytest.raises(ProgrammingError):
+            await relay.relay_new_events(pool, subscribers)
+    finally:
+        await superuser.execute("UPDATE supported_revisions SET revision = rtrim(revision, 'x')")
+    assert await read_failures(pool, org_id) == []
+
+    with capture_logs():
+        assert await relay.relay_new_events(pool, subscribers) == 1
+    assert [failure.subscriber for failure in await read_failures(pool, org_id)] == ["read"]
 
 
 async def test_events_of_a_failed_subscriber_are_dropped_with_its_savepoint(pool: Database, org_id: UUID) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
@@ -254,6 +254,23 @@ async def test_a_failing_timer_is_postponed_without_affecting_others(pool: Datab
     assert {timer.attempts for timer in remaining.values()} == {1}
     logged = [line["subject_id"] for line in logs if line["event"] == "timer_failed"]
     assert set(logged) == {str(subject) for subject in bell.failing}
+
+
+@pytest.mark.parametrize("wrong", ["a missing file", "no answer in time", "SELECT no_column FROM timers"])
+async def test_an_error_that_is_no_outage_postpones_the_timer(pool: Database, wrong: str) -> None:
+    async def fail(db: AsyncSession, _org_id: UUID, _due: Sequence[Due]) -> Sequence[Due]:
+        if wrong.startswith("SELECT"):
+            await db.execute(text(wrong))
+        raise FileNotFoundError if wrong == "a missing file" else TimeoutError
+
+    org_id, bell = uuid4(), Bell()
+    failing = await set_timer(pool, org_id, ago=2 * SECOND, kind=CHIME)
+    after_it = await set_timer(pool, org_id)
+
+    with capture_logs():
+        assert await timers.run_due(pool, {CHIME: fail, RING: bell}) == 1
+    assert bell.subjects() == [after_it]
+    assert (await read_timers(pool, org_id))[failing].attempts == 1
 
 
 async def test_the_wait_of_a_failing_timer_doubles_up_to_an_hour(pool: Database) -> None:
