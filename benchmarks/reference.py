@@ -104,7 +104,8 @@ async def page(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
         if "q" in parameters:
-            requesters = await find_requesters(connection, org_id, SearchText.parse(parameters["q"]).lookups, None)
+            lookups = SearchText.parse(parameters["q"]).lookups
+            requesters, _ = await find_requesters(connection, org_id, lookups, None)
             rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix, requesters))
         else:
             rows = await connection.fetch(_LIST, org_id, parameters["requester"], parameters["status"])

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller
 from app.access.services import get_services
-from app.core.search_texts import SearchText
+from app.core.search_texts import Lookup, SearchText
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -70,10 +70,10 @@ async def list_tickets(
     note = None
     async with get_services(request).database.driver(caller.org_id) as driver:
         if listing.search and list_query.q:
-            requesters = await _find_requesters(driver, caller, list_query.q)
+            requesters, truncated = await _find_requesters(driver, caller, list_query.q)
             counts = get_services(request, SearchServices).common_words.counts()
             listing = replace(listing, search=_search(list_query, caller, requesters, counts))
-            note = describe_limits(list_query.q, requesters)
+            note = describe_limits(list_query.q, requesters, truncated)
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))
@@ -102,7 +102,9 @@ def _search(
     )
 
 
-async def _find_requesters(driver: Driver, caller: Caller, text: str) -> RequestersByWord:
+async def _find_requesters(driver: Driver, caller: Caller, text: str) -> tuple[RequestersByWord, frozenset[Lookup]]:
     """Find the requesters whose names and e-mail addresses have words of a search text."""
     lookups = SearchText.parse(text).lookups
-    return await find_requesters(driver, caller.org_id, lookups, requester_scope(caller)) if lookups else {}
+    if not lookups:
+        return {}, frozenset()
+    return await find_requesters(driver, caller.org_id, lookups, requester_scope(caller))

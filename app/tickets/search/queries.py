@@ -9,13 +9,13 @@ requesters. So a changed or erased name or address has its effect at once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.core.search_texts import Lookup
-from app.tickets.search.rules import MAX_REQUESTERS, match_word, word_range
+from app.tickets.search.rules import MAX_REQUESTERS, RequestersByWord, match_word, word_range
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -116,18 +116,24 @@ def matching_page_ctes(
 
 # --- requesters ------------------------------------------------------------------------------------------------------
 
-# The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2). Several
-# words of a requester may be in a range: a name is also stored together with the other ones.
+# Several words of a requester may be in a range: a name is also stored together with the other ones.
+_MAX_WORDS_IN_RANGE = 10 * MAX_REQUESTERS + 1
+# The words of requesters with a word in any of these ranges ($2, $3), or of the requesters of an account ($2). For a
+# range with more words than are read, there is a row without a requester, with the beginning of the range.
 FIND_REQUESTER_WORDS = f"""
-    SELECT w.word, w.requester_id FROM (
-        SELECT DISTINCT found.requester_id FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
-            SELECT DISTINCT requester_id FROM (
+    WITH found AS MATERIALIZED (
+        SELECT range.low, in_range.count, in_range.ids
+        FROM unnest($2::text[], $3::text[]) AS range (low, high) CROSS JOIN LATERAL (
+            SELECT count(*) AS count, (array_agg(DISTINCT requester_id))[1:{MAX_REQUESTERS + 1}] AS ids FROM (
                 SELECT requester_id FROM requester_words
-                WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {2 * MAX_REQUESTERS + 1}
-            ) AS several LIMIT {MAX_REQUESTERS + 1}
-        ) AS found
-    ) AS found JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = found.requester_id
-"""  # noqa: S608 - a constant
+                WHERE org_id = $1 AND word >= range.low AND word < range.high LIMIT {_MAX_WORDS_IN_RANGE}
+            ) AS several
+        ) AS in_range
+    )
+    SELECT w.word, w.requester_id FROM (SELECT DISTINCT unnest(found.ids) AS requester_id FROM found) AS matching
+    JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = matching.requester_id
+    UNION ALL SELECT found.low, NULL FROM found WHERE found.count = {_MAX_WORDS_IN_RANGE}
+"""  # noqa: S608 - constants
 _FIND_OWN_WORDS = """
     SELECT w.word, w.requester_id
     FROM requesters AS r JOIN requester_words AS w ON w.org_id = $1 AND w.requester_id = r.id
@@ -137,10 +143,11 @@ _FIND_OWN_WORDS = """
 
 async def find_requesters(
     driver: Driver, org_id: UUID, lookups: Sequence[Lookup], account_id: UUID | None
-) -> Mapping[Lookup, Sequence[UUID]]:
-    """Return the requesters whose name or e-mail address matches each of these words.
+) -> tuple[RequestersByWord, frozenset[Lookup]]:
+    """Return the requesters whose name or e-mail address matches each of these words, and the words that lack some.
 
-    If more than `MAX_REQUESTERS` match a word, it returns at least one more than that, and not all.
+    If more than `MAX_REQUESTERS` match a word, it returns more than that, and not all. The words that lack requesters
+    for another reason have too many matches in the names of too few requesters.
 
     Args:
         account_id: the only account whose requesters are searched; `None` for all requesters.
@@ -151,8 +158,10 @@ async def find_requesters(
         lows, highs = zip(*(word_range(lookup) for lookup in lookups), strict=True)
         rows = await driver.fetch(FIND_REQUESTER_WORDS, org_id, lows, highs)
     found: dict[Lookup, set[UUID]] = defaultdict(set)
+    truncated = {row["word"] for row in rows if row["requester_id"] is None}
     for row in rows:
         for lookup in lookups:
-            if match_word(lookup, row["word"]):
+            if row["requester_id"] is not None and match_word(lookup, row["word"]):
                 found[lookup].add(row["requester_id"])
-    return {lookup: sorted(ids) for lookup, ids in found.items()}
+    by_word = {lookup: sorted(ids) for lookup, ids in found.items()}
+    return by_word, frozenset(lookup for lookup in lookups if lookup.word in truncated)

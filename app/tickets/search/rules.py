@@ -35,6 +35,8 @@ _NUMBER = re.compile(r"#?([0-9]{1,18})")
 # Characters around a number in a sentence.
 _PUNCTUATION = " [](){}<>'\".,:;!?"
 
+_FINDING_THE_REST = "Other words of their names, or the filter `requester`, find the rest."
+
 RequestersByWord = Mapping[Lookup, Sequence[UUID]]
 
 
@@ -140,13 +142,22 @@ def _estimate(
     return [sum(min(count(lookup) for lookup in alternative) for alternative in term.alternatives) for term in terms]
 
 
-def describe_limits(text: str, requesters: RequestersByWord) -> str | None:
-    """Return what a client must know about the result of a search; `None` if there is nothing to tell."""
+def describe_limits(text: str, requesters: RequestersByWord, truncated: frozenset[Lookup] = frozenset()) -> str | None:
+    """Return what a client must know about the result of a search; `None` if there is nothing to tell.
+
+    Args:
+        truncated: The words for which not all words of requesters were read.
+    """
     notes = [SearchText.parse(text).note]
     if words := sorted({lookup.word for lookup, ids in requesters.items() if len(ids) > MAX_REQUESTERS}):
         notes.append(
             f"More than {MAX_REQUESTERS} requesters match {', '.join(words)}: only the tickets of {MAX_REQUESTERS} of "
-            "them are searched for. Other words of their names, or the filter `requester`, find the rest."
+            f"them are searched for. {_FINDING_THE_REST}"
+        )
+    if words := sorted({lookup.word for lookup in truncated} - {*words}):
+        notes.append(
+            f"Too many words in the names of requesters match {', '.join(words)}: only the tickets of some of these "
+            f"requesters are searched for. {_FINDING_THE_REST}"
         )
     return " ".join(note for note in notes if note) or None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from app.core.database.pool import Database
 from app.organisations.rules import derive_reference_prefix
@@ -147,6 +148,34 @@ async def test_more_requesters_than_are_searched_for_are_mentioned(desk: Desk) -
     await add_requesters(201, 201)
 
     assert "More than 200 requesters match smith" in (await list_tickets(desk, q="smith")).json()["note"]
+
+
+@pytest.mark.parametrize(
+    ("words_of_each", "found", "note"),
+    [(4, [1], None), (14, [], "Too many words in the names of requesters match anax: only the tickets of some of")],
+)
+async def test_requesters_with_many_matching_words_are_found_or_mentioned(
+    desk: Desk, words_of_each: int, found: list[int], note: str | None
+) -> None:
+    await open_indexed(desk, requester={"email": "zlast@customer.example"})
+    async with desk.database.session(desk.id) as db:
+        for sql in (
+            """
+            INSERT INTO requesters (org_id, id, email, created_at)
+            SELECT :org_id, uuidv7(), 'r' || n || '@customer.example', now() FROM generate_series(1, 150) AS n
+            """,
+            """
+            INSERT INTO requester_words (org_id, word, requester_id)
+            SELECT org_id, 'anax' || split_part(email, '@', 1) || 'x' || n, id
+            FROM requesters, generate_series(1, :words) AS n WHERE org_id = :org_id
+            """,
+        ):
+            await db.execute(text(sql), {"org_id": desk.id} | ({"words": words_of_each} if ":words" in sql else {}))
+
+    answer = (await list_tickets(desk, q="anax")).json()
+
+    assert [ticket["number"] for ticket in answer["items"]] == found
+    assert (answer.get("note") or "")[: len(note or "x")] == (note or "")
 
 
 # --- requesters ------------------------------------------------------------------------------------------------------
