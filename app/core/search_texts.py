@@ -145,8 +145,8 @@ def _make_terms(composed: str, start: int) -> Iterator[Term]:
             yield from (_make_term(Lookup(pair, is_whole=True)) for pair in make_pairs(part.text))
             if len(part.text) == 1:
                 yield _make_term(Lookup(part.text))
-        elif remove_accents(part.text):
-            yield _word_term(part.text, is_whole=part.start in whole_words)
+        elif pieces := [piece for piece in JOINER.split(part.text) if remove_accents(piece)]:
+            yield _word_term(pieces, is_whole=part.start in whole_words)
 
 
 def _make_term(lookup: Lookup) -> Term:
@@ -162,8 +162,8 @@ def _find_whole_words(composed: str, parts: Sequence[Part]) -> set[int]:
     return found
 
 
-def _word_term(word: str, *, is_whole: bool) -> Term:
-    pieces = JOINER.split(word)
+def _word_term(pieces: Sequence[str], *, is_whole: bool) -> Term:
+    """Make the term of a word with apostrophes or hyphens between its pieces. Each has more than accents."""
     alternatives: list[tuple[Lookup, ...]] = [(Lookup(one, is_whole),) for one in find_spellings("".join(pieces))]
     if len(pieces) > 1:
         *first, last = (find_spellings(piece)[0] for piece in pieces)

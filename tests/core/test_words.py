@@ -233,6 +233,26 @@ def test_every_word_of_a_text_finds_it(text: str) -> None:
         assert is_found(text, word)
 
 
+@pytest.mark.parametrize(
+    ("q", "words"),
+    [
+        ("k'\u05b7", {"k"}),
+        ("\u05b7-k", {"k"}),
+        ("a'\u05b7'b", {"ab", "a", "b"}),
+        ("\u05b7'\u05b7", set()),
+        ("\u0301-\u0301", set()),
+    ],
+)
+def test_a_piece_of_accents_alone_is_not_looked_up(q: str, words: set[str]) -> None:
+    assert {lookup.word for lookup in SearchText.parse(q).lookups} == words
+    assert is_found(q, q)
+
+
+@given(MIXED | st.text("ak'-\u05b7\u0301登 "))
+def test_no_empty_word_is_looked_up(q: str) -> None:
+    assert "" not in {lookup.word for lookup in SearchText.parse(q).lookups}
+
+
 @given(UNSPACED, st.data())
 def test_every_part_of_a_text_without_spaces_finds_it(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text) - 1))
