@@ -17,7 +17,7 @@ from app.tickets.events import TicketResponded
 from app.tickets.lists.filters import TicketSort
 from app.tickets.lists.queries import Listing, count_tickets, page_statement
 from app.tickets.search import jobs
-from app.tickets.search.queries import SCAN_FACTOR, Search
+from app.tickets.search.queries import MAX_SCANNED, SCAN_FACTOR, Search
 from app.tickets.search.rules import INDEX_TICKETS, query
 from app.tickets.search.service import TICKETS_PER_STATEMENT
 from tests.postgres import TestServer
@@ -224,6 +224,17 @@ async def test_only_the_tickets_that_fill_the_page_are_read(
         (collecting,) = [node for node in nodes(inner(plan, "all_matches")) if node.get("Index Name") == WORDS]
         assert (scan["Actual Rows"], scan["Actual Loops"]) == (scanned, 1)
         assert collecting["Actual Loops"] == index_scans
+
+
+async def test_the_scan_for_a_long_page_is_limited(service_connection: Connection) -> None:
+    """It would scan all tickets for common words that never occur together."""
+    assert MAX_SCANNED < TICKETS
+    statement = page_statement(ORG, Listing(search=replace(make_search("nothing"), is_common=True)), None, 101)
+
+    for plan in await explain_both(service_connection, statement, run=True):
+        (scan,) = [node for node in nodes(inner(plan, "scanned_matches")) if node.get("Relation Name") == "tickets"]
+        (collecting,) = [node for node in nodes(inner(plan, "all_matches")) if node.get("Index Name") == WORDS]
+        assert (scan["Actual Rows"], collecting["Actual Loops"]) == (MAX_SCANNED, 1)
 
 
 async def test_common_words_are_checked_on_the_tickets_with_the_rarer_words(service_connection: Connection) -> None:

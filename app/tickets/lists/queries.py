@@ -69,7 +69,7 @@ def page_statement(
     order_by = f"{column} {direction}, number {direction}"
     ctes, page_sql = "", selection.first("t.*", order_by, limit)
     if listing.search and not listing.account_id:
-        candidates_sql = selection.first(f"t.id, t.{column}, t.number", order_by, listing.search.scan_factor * limit)
+        candidates_sql = selection.first(f"t.id, t.{column}, t.number", order_by, listing.search.scan_length(limit))
         # These define `scanned_matches` and `all_matches`.
         queries = _add_queries(listing.search, parameters)
         ctes = matching_page_ctes(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # these from the index takes longer than a longer scan.
 SCAN_FACTOR = 20
 LONG_SCAN_FACTOR = 100
+# At most, for a page of any length: words that never occur together fill no page, however long the scan is.
+MAX_SCANNED = 2000  # tickets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,9 @@ class Search:
     is_common: bool = False
     include_replies: bool = True
 
-    @property
-    def scan_factor(self) -> int:
-        """The number of tickets to scan for each ticket of a page."""
-        return LONG_SCAN_FACTOR if self.is_common else SCAN_FACTOR
+    def scan_length(self, limit: int) -> int:
+        """Return the number of tickets to scan for a page of `limit` tickets."""
+        return min(limit * (LONG_SCAN_FACTOR if self.is_common else SCAN_FACTOR), MAX_SCANNED)
 
 
 def _parse(query: str) -> str:
@@ -98,7 +99,7 @@ def matching_page_ctes(
         query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
         index_query_parameter: The placeholder of `search.index_query`, if there is one.
         candidates_sql: A statement for `t.id` and the columns of `order_by` of the first candidate tickets, in that
-            order: `search.scan_factor` times as many as the page has.
+            order: as many as `search.scan_length(limit)`.
         order_by: The columns that the list is ordered by, each with its direction.
         limit: The length of the page.
     """
@@ -109,7 +110,7 @@ def matching_page_ctes(
         ), all_matches AS MATERIALIZED (
             {matching_ids(search, query_parameter, index_query_parameter)}
             AND (SELECT count(*) FROM scanned_matches) < {limit}
-            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {search.scan_factor * limit}
+            AND (SELECT count(*) FROM ({candidates_sql}) AS t) = {search.scan_length(limit)}
         )
     """  # noqa: S608 - as above
 
