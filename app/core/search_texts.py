@@ -19,11 +19,11 @@ from app.core.words import (
     REVERSED_NUMBER_MARK,
     Part,
     compose,
-    cut,
     find_spellings,
     make_pairs,
     remove_accents,
     split_parts,
+    truncate_word,
 )
 
 MAX_TERMS = 8  # of a search text
@@ -134,7 +134,7 @@ def _make_terms(composed: str, start: int) -> Iterator[Term]:
         while number and number.end() <= part.start:
             number, groups = next(numbers, None), []
         if number and number.start() <= part.start and part.end <= number.end():
-            groups.append(Lookup(cut(part.text), is_whole=part.start in whole_words))
+            groups.append(Lookup(truncate_word(part.text), is_whole=part.start in whole_words))
             if part.end == number.end():
                 yield from _number_terms(number[0], groups)
             continue

@@ -93,17 +93,17 @@ def remove_accents(composed: str) -> str:
     return unicodedata.normalize("NFC", bare)
 
 
-def cut(word: str) -> str:
+def truncate_word(word: str) -> str:
     """Return the part of a word that is compared."""
-    cut = word[:MAX_WORD_LENGTH]
-    return cut if cut.isascii() else cut.encode()[:MAX_WORD_BYTES].decode(errors="ignore")
+    beginning = word[:MAX_WORD_LENGTH]
+    return beginning if beginning.isascii() else beginning.encode()[:MAX_WORD_BYTES].decode(errors="ignore")
 
 
 def find_spellings(word: str) -> list[str]:
     """Return the spellings of a word: without accents, and with two letters in place of one with an accent."""
     if word.isascii():
         return [word[:MAX_WORD_LENGTH]]
-    return list(dict.fromkeys(cut(remove_accents(one)) for one in (word, word.translate(_TWO_LETTERS))))
+    return list(dict.fromkeys(truncate_word(remove_accents(one)) for one in (word, word.translate(_TWO_LETTERS))))
 
 
 # --- splitting -------------------------------------------------------------------------------------------------------

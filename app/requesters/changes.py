@@ -61,7 +61,7 @@ async def change(db: AsyncSession, caller: Caller, requester_id: UUID, changes: 
         await db.flush()
     if "email" in changed_values:
         await service.link_to_account(db, requester)
-    await service.index_words(db, [requester])
+    await service.store_words(db, [requester])
     await service.show_in_merged(db, requester)
     fields = tuple(to_camel(name) for name in sorted(changed_values))
     record(db, RequesterUpdated(at=caller.now, actor=caller.actor, requester_id=requester.id, fields=fields))

@@ -31,7 +31,7 @@ async def resume_indexing_requesters(
     if timer.subject_id != org_id:
         statement = statement.where(Requester.id < timer.subject_id)
     ids = (await db.scalars(statement.order_by(Requester.id.desc()).limit(limit))).all()
-    await service.index_words_again(db, org_id, ids)
+    await service.store_words_again(db, org_id, ids)
     fired = await timers.delete_due(db, org_id, [timer])
     if fired and len(ids) == limit:
         await timers.set_timers(db, org_id, ids[-1], {INDEX_REQUESTERS: real_now()})

@@ -102,7 +102,7 @@ async def show_in_merged(db: AsyncSession, requester: Requester) -> None:
     merged = await driver.fetch(statements.UPDATE_MERGED, requester.org_id, requester.id)
     if ids := [row["id"] for row in merged]:
         rows = select(Requester).where(Requester.org_id == requester.org_id, Requester.id.in_(ids))
-        await index_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
+        await store_words(db, (await db.scalars(rows.execution_options(populate_existing=True))).all())
 
 
 async def link_to_account(db: AsyncSession, requester: Requester) -> None:
@@ -148,7 +148,7 @@ async def set_account(db: AsyncSession, org_id: UUID, user_id: UUID) -> None:
         if place == 0:  # the account has proved the address of an alias: it leads to no other requester any more
             requester.merged_into_id = None
         await db.flush()
-    await index_words(db, requesters)
+    await store_words(db, requesters)
     for requester in requesters[:1]:
         await show_in_merged(db, requester)
 
@@ -187,7 +187,7 @@ async def rename(db: AsyncSession, org_id: UUID, user_id: UUID, name: str) -> No
     requesters = await _lock(db, org_id, Requester.user_id == user_id)
     for requester in requesters:
         requester.name = name
-    await index_words(db, requesters)
+    await store_words(db, requesters)
 
 
 async def erase_account(db: AsyncSession, org_id: UUID, user_id: UUID, proved_email: str | None, at: datetime) -> None:
@@ -253,7 +253,7 @@ async def make_anonymous(
 # --- search words ----------------------------------------------------------------------------------------------------
 
 
-async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
+async def store_words(db: AsyncSession, requesters: Sequence[Requester]) -> None:
     """Replace the search words of an organisation's changed requesters by the words of their names and addresses."""
     await db.flush()
     if requesters:
@@ -263,7 +263,7 @@ async def index_words(db: AsyncSession, requesters: Sequence[Requester]) -> None
         await _replace_words(db, requesters[0].org_id, requesters)
 
 
-async def index_words_again(db: AsyncSession, org_id: UUID, requester_ids: Sequence[UUID]) -> None:
+async def store_words_again(db: AsyncSession, org_id: UUID, requester_ids: Sequence[UUID]) -> None:
     """Replace the search words of requesters that have not changed, since the rules of words have."""
     await _replace_words(db, org_id, await _lock(db, org_id, Requester.id.in_(requester_ids)))
 

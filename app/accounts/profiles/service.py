@@ -13,7 +13,7 @@ from app.access.callers import UserCaller
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import queries
 from app.accounts.users.availability import recording_availability
-from app.accounts.users.creation import index_words
+from app.accounts.users.creation import store_words
 from app.accounts.users.events import UserUpdated
 from app.accounts.users.models import User
 from app.core.changes import Changes
@@ -60,7 +60,7 @@ async def change(
     for name, value in changed_values.items():
         setattr(user, name, value)
     if {"first_name", "last_name"} & changed_values.keys():
-        await index_words(db, user)
+        await store_words(db, user)
     fields = [to_camel(name) for name in sorted(changed_values)]
     if _update_muted(user, wanted_mails):
         fields.append("notifications")

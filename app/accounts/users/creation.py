@@ -81,10 +81,10 @@ async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> N
     db.add(Credential(org_id=user.org_id, user_id=user.id, email=user.email, password_hash=password_hash))
     with raise_on_violation(EmailTaken):
         await db.flush()
-    await index_words(db, user)
+    await store_words(db, user)
 
 
-async def index_words(db: AsyncSession, user: User) -> None:
+async def store_words(db: AsyncSession, user: User) -> None:
     """Replace a user's search words by the words of the current name and e-mail."""
     await db.execute(delete(UserWord).where(UserWord.org_id == user.org_id, UserWord.user_id == user.id))
     words = rules.search_words(user.first_name, user.last_name, user.email)

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.creation import index_words
+from app.accounts.users.creation import store_words
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
@@ -35,7 +35,7 @@ async def resume_indexing_users(
     ids = (await db.scalars(statement.with_only_columns(User.id).order_by(User.id.desc()).limit(limit))).all()
     locked = select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != AccountStatus.ERASED)
     for user in await db.scalars(locked.order_by(User.id).with_for_update(key_share=True)):
-        await index_words(db, user)
+        await store_words(db, user)
     fired = await timers.delete_due(db, org_id, [timer])
     if fired and len(ids) == limit:
         await timers.set_timers(db, org_id, ids[-1], {INDEX_USERS: real_now()})

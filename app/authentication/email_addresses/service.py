@@ -16,7 +16,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import queries as users
-from app.accounts.users.creation import index_words
+from app.accounts.users.creation import store_words
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
@@ -155,7 +155,7 @@ async def _set_email(db: AsyncSession, user: User, credential: Credential, link:
     credential.password_hash = link.password_hash
     with raise_on_violation(LinkExpired):
         await db.flush()
-    await index_words(db, user)
+    await store_words(db, user)
     # Links mailed to the old address must not work for its next owner.
     await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL)
 
