@@ -15,6 +15,8 @@ from app.core.database.outages import is_outage, lacks_schema
 
 FIRST_REMINDER = 60.0  # seconds after the first line; each further interval is twice as long
 MAX_INTERVAL = 3600.0  # seconds
+# Seconds after which a failure says nothing about the present: a job may run only once an hour.
+MAX_FAILURE_AGE = 5.0
 
 log = structlog.get_logger("tessera.worker")
 
@@ -24,14 +26,14 @@ class _Streak:
     """Failures in a row, for one reason.
 
     Args:
-        failing: the names of what fails for this reason at the moment.
+        failing: the names of what fails for this reason at the moment, with the times of their last failures.
     """
 
     started_at: float
     next_line_at: float
     interval: float = FIRST_REMINDER
     failures: int = 0
-    failing: set[str] = field(default_factory=set)
+    failing: dict[str, float] = field(default_factory=dict)
 
 
 class FailureLog:
@@ -60,7 +62,7 @@ class FailureLog:
         now = self._clock()
         streak = self._streaks.setdefault(reason, _Streak(now, now))
         streak.failures += 1
-        streak.failing.add(name)
+        streak.failing[name] = now
         if now < streak.next_line_at:
             return
         # Without the message of an unexpected error: it may contain data of a tenant.
@@ -82,10 +84,11 @@ class FailureLog:
 
     def _end_others(self, name: str, reason: str | None) -> None:
         """End the failures of this name for other reasons."""
+        now = self._clock()
         for other in [one for one, streak in self._streaks.items() if one != reason and name in streak.failing]:
             streak = self._streaks[other]
-            streak.failing.discard(name)
-            if not streak.failing:
+            del streak.failing[name]
+            if all(now - failed_at > MAX_FAILURE_AGE for failed_at in streak.failing.values()):
                 del self._streaks[other]
-                seconds = round(self._clock() - streak.started_at, 1)
+                seconds = round(now - streak.started_at, 1)
                 log.info(self._recovered, job=name, failures=streak.failures, seconds=seconds)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from structlog.testing import capture_logs
 
 from app.core.database.outages import DatabaseUnreachable
-from app.core.outbox.failure_log import FIRST_REMINDER, MAX_INTERVAL, FailureLog
+from app.core.outbox.failure_log import FIRST_REMINDER, MAX_FAILURE_AGE, MAX_INTERVAL, FailureLog
 
 
 class Clock:
@@ -75,13 +75,25 @@ def test_it_is_logged_again_at_growing_intervals(failures: FailureLog, clock: Cl
 
 def test_it_is_over_when_no_job_fails_any_more(failures: FailureLog, clock: Clock, lines: list[Any]) -> None:
     failures.note_failure("timers", lost())
-    failures.note_failure("relay", lost())
     clock.seconds = 5
+    failures.note_failure("relay", lost())
     failures.note_success("timers")
     failures.note_success("deliver")
     assert len(lines) == 1
     failures.note_success("relay")
     assert lines[1:] == [{"event": "job_recovered", "log_level": "info", "job": "relay", "failures": 2, "seconds": 5.0}]
+    failures.note_failure("relay", lost())
+    assert lines[-1]["event"] == "job_failed"
+
+
+def test_a_job_that_seldom_runs_does_not_keep_an_outage_open(
+    failures: FailureLog, clock: Clock, lines: list[Any]
+) -> None:
+    failures.note_failure("housekeeping", lost())
+    failures.note_failure("relay", lost())
+    clock.seconds = MAX_FAILURE_AGE + 1
+    failures.note_success("relay")
+    assert lines[-1]["event"] == "job_recovered"
     failures.note_failure("relay", lost())
     assert lines[-1]["event"] == "job_failed"
 

@@ -300,7 +300,7 @@ async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
 async def test_a_user_who_may_not_see_tickets_cannot_accept_them(desk: Desk, bo: SignedInUser) -> None:
     await deny(desk, bo, VIEW)
     ticket = await desk.open()
-    assert_problem(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
+    assert_problem(await bo.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
