@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
-from app.core.turns import ProcessTurns, Queue, Turns
+from app.core.turns import ProcessTurns, Queue, RequestTurns
 
 TURN = "tessera.turn"  # in the request's scope
 
@@ -24,7 +24,7 @@ class Turn:
         self.all, self._is_gone = turns, is_gone
         self._queue: Queue | None = None
 
-    def take(self, turns: Turns, key: Hashable) -> Awaitable[None] | None:
+    def take(self, turns: RequestTurns, key: Hashable) -> Awaitable[None] | None:
         """Take the turn: return `None` if that is done, or an awaitable that waits for it.
 
         A request that has a turn keeps it.

@@ -57,7 +57,7 @@ class Queue:
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
-class Turns:
+class RequestTurns:
     """The turns of one process.
 
     Args:
@@ -221,9 +221,9 @@ class ProcessTurns:
     Strangers and lookups have turns of their own, so that they keep no known caller waiting, nor the other way round.
     """
 
-    organisations: Turns
-    strangers: Turns
-    lookups: Turns
+    organisations: RequestTurns
+    strangers: RequestTurns
+    lookups: RequestTurns
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ProcessTurns:
@@ -233,8 +233,8 @@ class ProcessTurns:
         total = max(1, size - round(size * STRANGERS_SHARE))
         share = max(1, min(total, round(size * settings.org_pool_share)))
 
-        def make(total: int, share: int, lone_share: int) -> Turns:
-            return Turns(
+        def make(total: int, share: int, lone_share: int) -> RequestTurns:
+            return RequestTurns(
                 total=total,
                 share=share,
                 lone_share=lone_share,

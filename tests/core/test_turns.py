@@ -11,18 +11,18 @@ import pytest
 
 from app.core.config import Settings
 from app.core.request_turns import TURN, Turn, give_back_as_stranger, take_turn_as_stranger
-from app.core.turns import LONE_AFTER, CallerGone, Overloaded, ProcessTurns, Turns
+from app.core.turns import LONE_AFTER, CallerGone, Overloaded, ProcessTurns, RequestTurns
 
 
 def make_turns(**changes: Any) -> Turns:
-    return Turns(**{"total": 4, "share": 2, "queue_size": 10, "timeout": 5.0, **changes})
+    return RequestTurns(**{"total": 4, "share": 2, "queue_size": 10, "timeout": 5.0, **changes})
 
 
-def try_to_take(turns: Turns, key: str, is_gone: Callable[[], bool] = lambda: False) -> Awaitable[None] | None:
+def try_to_take(turns: RequestTurns, key: str, is_gone: Callable[[], bool] = lambda: False) -> Awaitable[None] | None:
     return Turn(ProcessTurns(turns, turns, turns), is_gone).take(turns, key)
 
 
-async def take(turns: Turns, key: str) -> Turn:
+async def take(turns: RequestTurns, key: str) -> Turn:
     """Take a turn, waiting if necessary."""
     turn = Turn(ProcessTurns(turns, turns, turns), lambda: False)
     if waiting := turn.take(turns, key):
@@ -39,7 +39,7 @@ async def settle() -> None:
 class Requests:
     """Requests that note when they get their turn, and end when told to."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: RequestTurns) -> None:
         self.turns = turns
         self.served: list[str] = []
         self.open: dict[str, Turn] = {}
