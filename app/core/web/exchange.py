@@ -175,7 +175,7 @@ class Exchange:
 
     async def _start(self, message: Message) -> None:
         if self.turn is not None:
-            self.turn.give_back()  # a client that reads slowly, or a response that goes on for long, must not keep it
+            self.turn.end()  # a client that reads slowly, or a response that goes on for long, must not keep it
         if message["status"] >= FIRST_ERROR_STATUS and self._hold_error is not None:
             await self._hold_if_cheap(message["status"])
         self.started = True
