@@ -184,7 +184,7 @@ async def test_turns_of_requests_that_never_wait_end_with_the_next_pass_of_the_e
 async def test_strangers_and_lookups_take_no_turns_of_organisations() -> None:
     turns = ProcessTurns.from_settings(Settings(_env_file=None, database_pool_size=5))
     strangers = [Turn(turns, lambda: False).take(turns.strangers, network) for network in ("192.0.2.1", "192.0.2.2")]
-    lookup = Turn(turns, lambda: False).take(turns.lookups, b"a key")
+    lookup = Turn(turns, lambda: False).take(turns.lookups, "192.0.2.1")
     assert [strangers[0], lookup] == [None, None]
     assert strangers[1] is not None, "there is one turn for strangers"
     assert (turns.organisations.running, turns.running) == (0, 2)
