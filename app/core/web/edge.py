@@ -97,6 +97,8 @@ class Edge:
         finally:
             if exchange.turn is not None:
                 exchange.turn.end()
+            if exchange.has_body:
+                exchange.release_body()
             telemetry.IN_FLIGHT.dec()
             self._in_flight -= 1
             self._report(exchange)
