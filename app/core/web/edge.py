@@ -19,7 +19,7 @@ from app.core.web.refusals import INTERNAL_ERROR, OVERLOADED, STOPPING, Refusal
 from app.core.web.request_bodies import RequestBodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 
     from prometheus_client import Counter, Histogram
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -116,8 +116,8 @@ class Edge:
             return None
         return await exchange.check_origin(self._origins)
 
-    async def _hold_error(self) -> None:
-        await self._error_pace.hold(self._in_flight - self._bodies.unfinished)
+    async def _hold_error(self, key: Hashable) -> None:
+        await self._error_pace.hold(key, self._in_flight - self._bodies.unfinished)
 
     async def _serve(self, exchange: Exchange, *, is_operational: bool) -> Refusal | None:
         """Read the body and run the application; return the refusal to send instead of its response, if any."""

@@ -38,7 +38,7 @@ from app.core.web.refusals import (
 from app.core.web.request_bodies import MAX_SMALL_BODY, TOO_MANY_BODIES, TOO_MANY_BYTES, RequestBodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -70,7 +70,8 @@ class Exchange:
 
     Args:
         bodies: receives the body within its limits.
-        hold_error: called before an error is sent that costs the process more than the client.
+        hold_error: called before an error is sent that costs the process more than the client, with the organisation
+            or the network that caused it.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
-        hold_error: Callable[[], Awaitable[None]] | None = None,
+        hold_error: Callable[[Hashable], Awaitable[None]] | None = None,
     ) -> None:
         self.started_at = perf_counter()
         self.method: str = scope["method"]
@@ -197,8 +198,7 @@ class Exchange:
             self.turn.end()  # a client that reads slowly, or a response that goes on for long, must not keep it
         if message["status"] >= FIRST_ERROR_STATUS:
             await self._hold_if_cheap(message["status"])
-        if self.has_body:
-            self.release_body()
+        self.release_body()
         self.started = True
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF, VARY]
@@ -229,8 +229,9 @@ class Exchange:
             self.release_body()  # the application has responded without it
         if self._hold_error is None or self._kept_bytes > MAX_SMALL_BODY:
             return  # the application may still have the body that it has received, which must not stay in memory
-        if status == UNAVAILABLE or "org_id" not in self.state:
-            await self._hold_error()
+        org_id = self.state.get("org_id")
+        if status == UNAVAILABLE or org_id is None:
+            await self._hold_error(self.network if org_id is None else org_id)
 
     def _allows_origin(self) -> bool:
         """Return whether the caller's organisation, or any if the caller is unknown, allows the page's origin."""
