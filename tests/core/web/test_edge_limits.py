@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from app.core.request_turns import TURN, Turn
+from app.core.threads import BoundedThreads
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
 from app.core.web.refusals import MAX_HEADERS
 from tests.core.web.edge_server import (
@@ -255,6 +256,30 @@ class TestTurns:
             async with web.http() as http:
                 assert (await http.get("/")).text == "the end"
         assert running == [1, 0]
+
+    @pytest.mark.parametrize("group", ["organisations", "strangers"])
+    async def test_a_request_has_no_turn_while_it_waits_for_a_thread(self, group: str) -> None:
+        running: list[int] = []
+        threads = BoundedThreads(1, 0)
+
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                turn: Turn = scope[TURN]
+                assert turn.take(getattr(turn.all, group), "a key") is None
+                await asyncio.sleep(0)
+                running.append(turn.all.running)
+                running.append(await threads.run(lambda: turn.all.running if time.sleep(0.05) is None else -1))
+                running.append(turn.all.running)
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await asyncio.sleep(0.01)
+                running.append(turn.all.running)
+                await send({"type": "http.response.body", "body": b""})
+
+        with serving(app) as web:
+            async with web.http() as http:
+                await http.get("/")
+                await http.get("/")
+        assert running == [1, 0, 1, 0] * 2
 
     @pytest.mark.parametrize("failure", [RuntimeError, ClientDisconnect, asyncio.CancelledError])
     async def test_a_turn_ends_with_a_request_that_fails(self, failure: type[BaseException]) -> None:
