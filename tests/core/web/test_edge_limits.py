@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,13 +263,17 @@ class TestTurns:
         running: list[int] = []
         threads = BoundedThreads(1, 0)
 
+        def count_running(turn: Turn) -> int:
+            time.sleep(0.05)  # turns end with the next pass of the event loop
+            return turn.all.running
+
         async def app(scope: Scope, _receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 turn: Turn = scope[TURN]
                 assert turn.take(getattr(turn.all, group), "a key") is None
                 await asyncio.sleep(0)
                 running.append(turn.all.running)
-                running.append(await threads.run(lambda: turn.all.running if time.sleep(0.05) is None else -1))
+                running.append(await threads.run(partial(count_running, turn)))
                 running.append(turn.all.running)
                 await send({"type": "http.response.start", "status": 204, "headers": []})
                 await asyncio.sleep(0.01)
