@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.fairness import Fairness, Phase
 from benchmarks.noisy import Neighbours, Side
 from benchmarks.organisations import FEW, Cost, Growth
-from benchmarks.tables import Grid, Target, at_most
+from benchmarks.tables import MISSED, Grid, Target, at_most
 
 MAX_NEIGHBOUR_GROWTH = 1.5  # of the quiet organisations' p99
 MAX_CPU_GROWTH = 1.3
@@ -38,14 +38,23 @@ def neighbour_targets(measured: Sequence[Neighbours]) -> list[Target]:
 
 
 def fairness_grid(measured: Sequence[Fairness]) -> Grid:
-    """Return the table of one quiet organisation's latencies, alone and beside each kind of noise."""
+    """Return the table of one quiet organisation's latencies, alone and beside each kind of noise.
+
+    The last column says whether the ratios and the refusals beside the noise are within the targets.
+    """
     rows = []
     for one in measured:
-        rows += [_phase(one.name, "alone", one.alone), _phase(one.name, "beside", one.beside)]
+        verdict = "ok" if _is_fair(one) else MISSED
+        rows += [[*_phase(one.name, "alone", one.alone), ""], [*_phase(one.name, "beside", one.beside), verdict]]
         rows[-1][2] += f" ({one.ratio(50):.1f} x)"
         rows[-1][3] += f" ({one.ratio(99):.1f} x)"
-    numbers = ("p50 ms", "p99 ms", "requests", "refused", "noise/s", "noise refused/s", "web CPU")
+    numbers = ("p50 ms", "p99 ms", "requests", "refused", "noise/s", "noise refused/s", "web CPU", "")
     return Grid(("noise", "quiet one"), numbers, rows, end_of_section="beside")
+
+
+def _is_fair(one: Fairness) -> bool:
+    is_fast = all(one.ratio(percent) <= most for percent, most in MAX_FAIRNESS_RATIOS.items())
+    return is_fast and one.beside.quiet.failed == 0
 
 
 def fairness_targets(measured: Sequence[Fairness]) -> list[Target]:

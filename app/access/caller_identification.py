@@ -14,8 +14,9 @@ from app.access.services import get_services
 from app.access.tenant import Tenant
 from app.core.errors import BadInput, MalformedBody
 from app.core.request_turns import TURN, Turn
-from app.core.security.secret_keys import hash_secret_key
+from app.core.web.client_address import address_of
 from app.core.web.cors import ALLOWS_ORIGIN
+from app.core.web.limiter import get_network
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
 
@@ -97,7 +98,10 @@ async def identify_user(
 
 
 async def _find_tenant(request: Request, secret: str) -> Tenant:
-    """Return the organisation of a secret key, and note it. A lookup takes the turn of a caller who is not known."""
+    """Return the organisation of a secret key, and note it. A lookup takes the turn of a caller who is not known.
+
+    Lookups wait by network: a queue for each key would favour the client that sends the most different keys.
+    """
     cache = get_services(request).credential_cache
     tenant = cache.find_cached_tenant(secret)
     if tenant is None:
@@ -105,7 +109,7 @@ async def _find_tenant(request: Request, secret: str) -> Tenant:
         if turn is None:
             tenant = await cache.resolve_secret_key(secret)
         else:
-            if waiting := turn.take(turn.all.lookups, hash_secret_key(secret)):
+            if waiting := turn.take(turn.all.lookups, get_network(address_of(request))):
                 await waiting
             tenant = await cache.resolve_secret_key(secret)
             turn.give_back()

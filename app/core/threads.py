@@ -13,7 +13,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 
 from app.core.errors import Unavailable
-from app.core.request_turns import give_back_as_stranger
+from app.core.request_turns import suspended_turn
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Busy(Unavailable):
 class BoundedThreads:
     """Run at most `max_running` calls at once, let `max_waiting` more wait, and refuse the next.
 
-    The bounds hold per process.
+    The bounds hold per process. A request has no turn during its call, and takes it again afterwards.
 
     Args:
         busy: the error that a refused call raises.
@@ -50,16 +50,17 @@ class BoundedThreads:
 
         Raises:
             Busy: too many calls are running or waiting already.
+            Overloaded: the request has waited too long for its turn after the call.
         """
         calls = self._limiter.statistics()
         if calls.borrowed_tokens + calls.tasks_waiting >= self._max_calls:
             raise self._busy
-        give_back_as_stranger()
-        place = object()
-        await self._limiter.acquire_on_behalf_of(place)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        running.add_done_callback(lambda _: self._limiter.release_on_behalf_of(place))
-        return await asyncio.shield(running)
+        async with suspended_turn():
+            place = object()
+            await self._limiter.acquire_on_behalf_of(place)
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            running.add_done_callback(lambda _: self._limiter.release_on_behalf_of(place))
+            return await asyncio.shield(running)
 
 
 def _lower_priority() -> None:

@@ -57,7 +57,7 @@ class Queue:
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
-class Turns:
+class RequestTurns:
     """The turns of one process.
 
     Args:
@@ -87,8 +87,12 @@ class Turns:
         self.running = self.waiting = self._reported = 0
         self._sweep: asyncio.TimerHandle | None = None
 
-    def take(self, key: Hashable, is_gone: Callable[[], bool]) -> Queue | Awaitable[Queue]:
+    def take(self, key: Hashable, is_gone: Callable[[], bool], *, is_again: bool = False) -> Queue | Awaitable[Queue]:
         """Take a turn: return its queue at once if a turn is free, which is the usual case, or else an awaitable.
+
+        Args:
+            is_again: whether the request has had a turn before. Then it is the next of its group, and a full queue does
+                not refuse it, because much of its work is done.
 
         Raises:
             Overloaded: too many requests of this group are waiting.
@@ -106,7 +110,7 @@ class Turns:
             queue.running += 1
             self.running += 1
             return queue
-        return self._wait(queue, is_gone)
+        return self._wait(queue, is_gone, is_again=is_again)
 
     def _may_run_alone(self, queue: Queue) -> bool:
         """Return whether the queue may have more turns than its share, because there are no other requests."""
@@ -122,11 +126,14 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._end_turns)
         self._ended.append(queue)
 
-    async def _wait(self, queue: Queue, is_gone: Callable[[], bool]) -> Queue:
-        if len(queue.waiting) >= self._queue_size:
+    async def _wait(self, queue: Queue, is_gone: Callable[[], bool], *, is_again: bool) -> Queue:
+        if len(queue.waiting) >= self._queue_size and not is_again:
             raise Overloaded("Too many requests of this caller are waiting. Send this one again later.")
         waiter = _Waiter(asyncio.get_running_loop().create_future(), time.monotonic(), is_gone)
-        queue.waiting.append(waiter)
+        if is_again:
+            queue.waiting.appendleft(waiter)
+        else:
+            queue.waiting.append(waiter)
         self._count_waiting(1)
         self._list(queue)
         self._start_sweep()
@@ -216,14 +223,14 @@ class Turns:
 
 @dataclass(frozen=True)
 class ProcessTurns:
-    """The turns of one process: of organisations, of strangers by network, and of lookups of credentials by credential.
+    """The turns of one process: of organisations, and by network of strangers and of lookups of credentials.
 
     Strangers and lookups have turns of their own, so that they keep no known caller waiting, nor the other way round.
     """
 
-    organisations: Turns
-    strangers: Turns
-    lookups: Turns
+    organisations: RequestTurns
+    strangers: RequestTurns
+    lookups: RequestTurns
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ProcessTurns:
@@ -233,8 +240,8 @@ class ProcessTurns:
         total = max(1, size - round(size * STRANGERS_SHARE))
         share = max(1, min(total, round(size * settings.org_pool_share)))
 
-        def make(total: int, share: int, lone_share: int) -> Turns:
-            return Turns(
+        def make(total: int, share: int, lone_share: int) -> RequestTurns:
+            return RequestTurns(
                 total=total,
                 share=share,
                 lone_share=lone_share,

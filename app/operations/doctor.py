@@ -37,6 +37,7 @@ SMTP_TIMEOUT = 10.0  # seconds for greeting, encryption and login together
 MAX_ERROR_LENGTH = 200  # characters
 # Domains of local networks and tests (RFC 2606, 6761, 6762 and 8375).
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".test", ".invalid")
+_ONE_NETWORK = "behind an unlisted proxy all clients are one network, and share its turn and its limits of sign-in"
 POOLER = "pooler"  # the check that is made only if there is one, or should be
 
 
@@ -74,6 +75,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         *[await _check_provider(name, provider) for name, provider in settings.oidc_providers.items()],
         _check_secret_key(settings.secret_key),
         _check_sign_up(settings),
+        _check_proxies(settings),
     ]
 
 
@@ -297,6 +299,19 @@ def _check_sign_up(settings: Settings) -> Finding:
         "sign-up",
         f"open to every visitor of {settings.public_url}, who can have mail sent to any address: set "
         "ORG_SIGN_UP=closed or token, or UNPROVED_MAIL_LIMIT",
+    )
+
+
+def _check_proxies(settings: Settings) -> Finding:
+    if settings.trusted_proxies:
+        return Finding(True, "proxies", f"clients behind {', '.join(settings.trusted_proxies)} are told apart")
+    is_proxied = (settings.public_url or "").startswith("https:")  # the service itself does not terminate TLS
+    return Finding(
+        not is_proxied,
+        "proxies",
+        f"PUBLIC_URL is https, so a proxy terminates TLS, but {_ONE_NETWORK}: list the proxy in TRUSTED_PROXIES"
+        if is_proxied
+        else f"TRUSTED_PROXIES is not set: right without a proxy, but {_ONE_NETWORK}",
     )
 
 

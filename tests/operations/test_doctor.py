@@ -19,7 +19,7 @@ from tests.operations import Deployment, running_deployment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-CHECKS = ["database", "role", "migrations", "row security", "clock", "mail", "secret key", "sign-up"]
+CHECKS = ["database", "role", "migrations", "row security", "clock", "mail", "secret key", "sign-up", "proxies"]
 SMTP_PASSWORD = "s3cret-of-the-mail-server"
 
 
@@ -76,9 +76,29 @@ async def test_a_sign_up_that_outsiders_cannot_abuse_is_correct(deployment: Depl
 
 @pytest.mark.parametrize("url", ["https://tickets.growfin.com", "https://8.8.8.8"])
 async def test_an_open_sign_up_without_a_limit_of_mails_is_reported(deployment: Deployment, url: str) -> None:
-    problem = await find_single_problem(deployment, public_url=url)
+    problem = await find_single_problem(deployment, public_url=url, trusted_proxies=["10.0.0.0/8"])
     assert problem.startswith(f"sign-up: open to every visitor of {url}")
     assert "UNPROVED_MAIL_LIMIT" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_ok", "detail"),
+    [
+        ({}, True, "TRUSTED_PROXIES is not set"),
+        ({"public_url": "http://tickets.internal"}, True, "TRUSTED_PROXIES is not set"),
+        (
+            {"public_url": "https://tickets.internal", "trusted_proxies": ["10.0.0.0/8"]},
+            True,
+            "clients behind 10.0.0.0/8",
+        ),
+        ({"public_url": "https://tickets.internal"}, False, "PUBLIC_URL is https, so a proxy terminates TLS"),
+    ],
+)
+async def test_a_proxy_that_is_not_listed_is_reported(
+    deployment: Deployment, settings: Any, is_ok: bool, detail: str
+) -> None:
+    found = (await run_doctor(deployment, **settings))["proxies"]
+    assert (found.is_ok, found.detail.startswith(detail)) == (is_ok, True), found
 
 
 # --- the database ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dns.resolver import NXDOMAIN, NoAnswer, NoNameservers, NoResolverConfigurat
 
 from app.accounts.domain_proofs.errors import DnsUnavailable
 from app.core.config import DNS_PORT, parse_address
+from app.core.request_turns import suspended_turn
 
 LOOKUP_TIMEOUT = 5.0  # seconds, for all name servers together
 
@@ -25,7 +26,8 @@ async def read_txt(name: str, server: str | None) -> list[str]:
         DnsUnavailable
     """
     try:
-        answer = await _make_resolver(server).resolve(name, "TXT", lifetime=LOOKUP_TIMEOUT)
+        async with suspended_turn():
+            answer = await _make_resolver(server).resolve(name, "TXT", lifetime=LOOKUP_TIMEOUT)
     except (NXDOMAIN, NoAnswer):
         return []
     except (DNSException, OSError) as error:

@@ -28,6 +28,7 @@ from app.authentication.second_factor.schemas import (
     SecondFactorSetup,
 )
 from app.core.errors import TesseraError, TooMany
+from app.core.request_turns import give_back_current_turn
 from app.core.threads import Busy
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
@@ -53,6 +54,7 @@ async def set_up(caller: FreshUserBefore2FA, request: Request) -> SecondFactorSe
     """
     async with get_services(request).database.session(caller.org_id) as db:
         secret = await service.set_up(db, get_services(request).secret_key, caller)
+    give_back_current_turn()
     return SecondFactorSetup.of(secret, await draw_qr_code(secret.uri))
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import structlog
+from anyio import CapacityLimiter
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -41,9 +43,14 @@ from app.authentication.social.rules import (
 from app.authentication.social.schemas import ProviderCallback
 from app.authentication.social.state import PendingSignIn
 from app.core.config import OidcProvider
+from app.core.request_turns import suspended_turn
+
+T = TypeVar("T")
 
 CACHE_LIFETIME = 3600.0  # seconds
 CLOCK_LEEWAY = 60  # seconds that a provider's clock may be off
+MAX_CALLS = 32  # to one provider at the same time, per process
+MAX_WAITING_CALLS = 64
 
 _VISIBLE_ASCII = re.compile("[!-~]+")  # RFC 6749, A.12
 
@@ -58,6 +65,7 @@ class Provider:
         self._settings = settings
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
+        self._calls = CapacityLimiter(MAX_CALLS)
 
     async def authorization_url(self, pending: PendingSignIn, redirect_uri: str) -> str:
         """Return the URL at which the user signs in.
@@ -118,16 +126,32 @@ class Provider:
     async def _fetch_userinfo(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
         if not isinstance(access_token, str) or not _VISIBLE_ASCII.fullmatch(access_token):
             raise IdentificationFailed("no access token")
-        return await fetch_json("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return await self._call(partial(fetch_json, "GET", userinfo_endpoint, headers=headers))
+
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call to the provider, of which there is a maximum. The request has no turn meanwhile.
+
+        Raises:
+            ProviderUnreachable: too many calls are waiting already, as they do if the provider does not respond.
+        """
+        if self._calls.statistics().tasks_waiting >= MAX_WAITING_CALLS:
+            raise ProviderUnreachable("has too many calls that wait")
+        async with suspended_turn(), self._calls:
+            return await call()
 
     async def _load_metadata(self) -> Metadata:
         if self._metadata is None or self._metadata[0] < time.monotonic():
-            self._metadata = (time.monotonic() + CACHE_LIFETIME, await fetch_metadata(self._settings.issuer))
+            self._metadata = (
+                time.monotonic() + CACHE_LIFETIME,
+                await self._call(partial(fetch_metadata, self._settings.issuer)),
+            )
         return self._metadata[1]
 
     async def _load_keys(self, metadata: Metadata, *, refresh: bool = False) -> KeySet:
         if self._keys is None or refresh or self._keys[0] < time.monotonic():
-            self._keys = (time.monotonic() + CACHE_LIFETIME, _parse_keys(await fetch_json("GET", metadata.jwks_uri)))
+            document = await self._call(partial(fetch_json, "GET", metadata.jwks_uri))
+            self._keys = (time.monotonic() + CACHE_LIFETIME, _parse_keys(document))
         return self._keys[1]
 
     async def _exchange_code(
@@ -141,7 +165,7 @@ class Provider:
         auth = self._client_auth(in_header="client_secret_basic" in supported)
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         url, headers, body = auth.prepare("POST", metadata.token_endpoint, headers, urlencode(grant))
-        return await fetch_json("POST", url, headers=headers, content=body)
+        return await self._call(partial(fetch_json, "POST", url, headers=headers, content=body))
 
     def _client_auth(self, *, in_header: bool) -> Any:
         client_id, secret = self._settings.client_id, self._settings.client_secret.get_secret_value()

@@ -25,7 +25,7 @@ from app.core.outbox.channels import Channels, Outcome, Result, Sender
 from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, group_by_organisation
 from app.core.outbox.delivery_lanes import HANG_AFTER, Lanes
 from app.core.outbox.delivery_outcomes import FinishedAttempt, decide_outcome, record_attempts
-from app.core.outbox.delivery_turns import MAX_WAITING, Turns
+from app.core.outbox.delivery_turns import MAX_WAITING, DeliveryTurns
 from app.core.outbox.failure_log import FailureLog
 from app.core.outbox.timers import serve_each
 
@@ -64,7 +64,7 @@ class DeliveryLoop:
         self._held: set[UUID] = set()  # the ids of claims until their outcomes are recorded
         self._failures = FailureLog("recording")
         self._writing = asyncio.Lock()  # leases and outcomes: two transactions on the same timers could deadlock
-        self._turns = {True: Turns(), False: Turns()}  # by urgency
+        self._turns = {True: DeliveryTurns(), False: DeliveryTurns()}  # by urgency
         self._renewal_interval = renewal_interval
         self._renewed_at = time.monotonic()
         self._stopping = False

@@ -20,7 +20,7 @@ class _Turn:
     claimed: int
 
 
-class Turns:
+class DeliveryTurns:
     """The turns of the organisations with due deliveries."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
-from app.core.request_turns import TURN, Turn
+from app.core.request_turns import TURN, Turn, current_turn
 from app.core.turns import CallerGone, ProcessTurns
 from app.core.web.error_pace import ErrorPace
 from app.core.web.exchange import ASSETS_PREFIX, CACHEABLE_PATHS, Exchange
@@ -19,7 +19,7 @@ from app.core.web.refusals import INTERNAL_ERROR, OVERLOADED, STOPPING, Refusal
 from app.core.web.request_bodies import RequestBodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 
     from prometheus_client import Counter, Histogram
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -96,7 +96,9 @@ class Edge:
                 await exchange.send_refusal(refusal)
         finally:
             if exchange.turn is not None:
-                exchange.turn.give_back()
+                exchange.turn.end()
+            if exchange.has_body:
+                exchange.release_body()
             telemetry.IN_FLIGHT.dec()
             self._in_flight -= 1
             self._report(exchange)
@@ -114,8 +116,8 @@ class Edge:
             return None
         return await exchange.check_origin(self._origins)
 
-    async def _hold_error(self) -> None:
-        await self._error_pace.hold(self._in_flight - self._bodies.unfinished)
+    async def _hold_error(self, key: Hashable) -> None:
+        await self._error_pace.hold(key, self._in_flight - self._bodies.unfinished)
 
     async def _serve(self, exchange: Exchange, *, is_operational: bool) -> Refusal | None:
         """Read the body and run the application; return the refusal to send instead of its response, if any."""
@@ -130,7 +132,8 @@ class Edge:
             if not is_operational:
                 if self._in_flight - self._bodies.unfinished - self._error_pace.held > self.max_concurrent:
                     return OVERLOADED
-                exchange.turn = exchange.scope[TURN] = Turn(self.turns, exchange.has_lost_client)
+                exchange.turn = exchange.scope[TURN] = turn = Turn(self.turns, exchange.has_lost_client)
+                current_turn.set(turn)
             # A request without a body has nothing to receive, so the server's `receive` is used without a wrapper.
             receive = exchange.receive if exchange.has_body else exchange.server_receive
             await self.app(exchange.scope, receive, exchange.send)

@@ -20,6 +20,7 @@ from app.core.web.cors import (
     make_cors_headers,
 )
 from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
+from app.core.web.limiter import get_network
 from app.core.web.problems import CODES_BY_STATUS, make_problem
 from app.core.web.rate_limits import RESPONSE_HEADERS
 from app.core.web.refusals import (
@@ -34,10 +35,10 @@ from app.core.web.refusals import (
     URI_TOO_LONG,
     Refusal,
 )
-from app.core.web.request_bodies import TOO_MANY_BODIES, RequestBodies
+from app.core.web.request_bodies import MAX_SMALL_BODY, TOO_MANY_BODIES, TOO_MANY_BYTES, RequestBodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -69,7 +70,8 @@ class Exchange:
 
     Args:
         bodies: receives the body within its limits.
-        hold_error: called before an error is sent that costs the process more than the client.
+        hold_error: called before an error is sent that costs the process more than the client, with the organisation
+            or the network that caused it.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
-        hold_error: Callable[[], Awaitable[None]] | None = None,
+        hold_error: Callable[[Hashable], Awaitable[None]] | None = None,
     ) -> None:
         self.started_at = perf_counter()
         self.method: str = scope["method"]
@@ -91,6 +93,7 @@ class Exchange:
         self.started = self.must_linger = self.client_is_gone = False
         self.origin_is_listed = self.origin_is_always_allowed = False
         self._body: Message | None = None  # that the application has not received yet
+        self._kept_bytes = 0  # of the body, as counted by `bodies`
         self._max_body_bytes = bodies.max_bytes_of.get((self.method, scope["path"]), bodies.max_bytes)
         self.request_id = self._read_headers() or new_id_digits()
         # Always a copy: the organisation of one request must not leak into another.
@@ -141,12 +144,29 @@ class Exchange:
 
     async def read_body(self) -> Refusal | None:
         """Read the whole body; return the reason to refuse the request instead, if there is one."""
-        body = await self._bodies.read(self.server_receive, self._max_body_bytes, self._make_too_large)
+        network, limit = self.network, self._max_body_bytes
+        body = await self._bodies.read(self.server_receive, network, limit, self._make_too_large)
         if isinstance(body, Refusal):
             return body
-        self._body = body
+        size = len(body.get("body", b""))
+        if not self._bodies.keep(network, size):
+            return TOO_MANY_BYTES
+        self._body, self._kept_bytes = body, size
         self.client_is_gone = body["type"] == "http.disconnect"
         return None
+
+    @property
+    def network(self) -> str:
+        """The network that the request comes from."""
+        client = self.scope.get("client")
+        return get_network(client[0] if client else None)
+
+    def release_body(self) -> None:
+        """Drop the body, if the application has not received it, and count it no longer."""
+        self._body = None
+        if self._kept_bytes:
+            self._bodies.release(self.network, self._kept_bytes)
+            self._kept_bytes = 0
 
     async def receive(self) -> Message:
         """Receive the body, which has arrived already, or, after that, a disconnect."""
@@ -175,9 +195,10 @@ class Exchange:
 
     async def _start(self, message: Message) -> None:
         if self.turn is not None:
-            self.turn.give_back()  # a client that reads slowly, or a response that goes on for long, must not keep it
-        if message["status"] >= FIRST_ERROR_STATUS and self._hold_error is not None:
+            self.turn.end()  # a client that reads slowly, or a response that goes on for long, must not keep it
+        if message["status"] >= FIRST_ERROR_STATUS:
             await self._hold_if_cheap(message["status"])
+        self.release_body()
         self.started = True
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF, VARY]
@@ -204,9 +225,13 @@ class Exchange:
 
     async def _hold_if_cheap(self, status: int) -> None:
         """Hold an error back that costs its client nothing: of a caller who is not known, or of an overload."""
-        if status == UNAVAILABLE or "org_id" not in self.state:
-            assert self._hold_error is not None
-            await self._hold_error()
+        if self._body is not None:
+            self.release_body()  # the application has responded without it
+        if self._hold_error is None or self._kept_bytes > MAX_SMALL_BODY:
+            return  # the application may still have the body that it has received, which must not stay in memory
+        org_id = self.state.get("org_id")
+        if status == UNAVAILABLE or org_id is None:
+            await self._hold_error(self.network if org_id is None else org_id)
 
     def _allows_origin(self) -> bool:
         """Return whether the caller's organisation, or any if the caller is unknown, allows the page's origin."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 from limits import RateLimitItem, parse
@@ -109,6 +109,7 @@ def _convert_storage_errors() -> Iterator[None]:
         raise Unavailable from None
 
 
+@lru_cache(maxsize=4096)
 def get_network(address: str | None) -> str:
     """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     try:

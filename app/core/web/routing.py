@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from app.core.request_turns import take_turn_as_stranger
+from app.core.request_turns import TURN, Turn
 from app.core.web.client_address import address_of
 from app.core.web.declarations import find_declaration
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
@@ -154,7 +154,9 @@ async def take_turn_of_network(request: Request) -> None:
     Raises:
         Overloaded: too many of these requests are waiting.
     """
-    await take_turn_as_stranger(request.scope, get_network(address_of(request)))
+    turn: Turn | None = request.scope.get(TURN)
+    if turn is not None and (waiting := turn.take(turn.all.strangers, get_network(address_of(request)))):
+        await waiting
 
 
 def _without_resources(dependant: Dependant) -> Dependant:

@@ -103,6 +103,7 @@ def _add_failures(app: FastAPI) -> None:
 
 def _add_slow_responses(app: FastAPI, gate: Gate) -> None:
     @app.get("/hold")
+    @app.post("/hold", operation_id="held")
     async def hold(request: Request) -> str:
         await gate.pass_through()
         return f"held{await request.body()!r}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 
 from app.core.request_turns import TURN, Turn
+from app.core.threads import BoundedThreads
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
 from app.core.web.refusals import MAX_HEADERS
 from tests.core.web.edge_server import (
@@ -170,11 +172,35 @@ class TestManyBodies:
                     answer = await wire.receive_response()
                     assert (answer.status, answer.body) == (200, b"50000")
 
-    async def test_bodies_that_have_arrived_do_not_count(self) -> None:
+    async def test_small_bodies_that_have_arrived_do_not_count(self) -> None:
         with serving(make_app(), max_buffered_bytes=10_000) as web:
             async with web.http() as http:
                 answers = [await http.post("/digest", content=b"x" * 9000) for _ in range(5)]
         assert {answer.text for answer in answers} == {"9000"}
+
+    async def test_large_bodies_count_until_the_response_starts(self) -> None:
+        with serving(make_app(gate := Gate()), max_buffered_bytes=100_000) as web:
+            async with web.http() as http:
+                sending = [asyncio.create_task(http.post("/hold", content=b"x" * 40_000)) for _ in range(4)]
+                done, held = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                while len(done) < 3:
+                    more, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+                    done |= more
+                for refused in [task.result() for task in done]:
+                    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+                    assert refused.headers["retry-after"] == "5"
+                assert (await http.post("/notes", json={"text": "small"})).status_code == 200
+                gate.opened.set()
+                assert (await held.pop()).status_code == 200
+                assert (await http.post("/hold", content=b"x" * 40_000)).status_code == 200
+
+    @pytest.mark.parametrize("path", ["/unread", "/digest", "/boom", "/none"])
+    async def test_every_response_frees_its_large_body(self, path: str) -> None:
+        with serving(make_app(), max_buffered_bytes=30_000) as web:
+            async with web.http() as http:
+                statuses = [(await http.post(path, content=b"x" * 20_000)).status_code for _ in range(4)]
+        assert len(set(statuses)) == 1
+        assert 503 not in statuses
 
 
 async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
@@ -231,6 +257,34 @@ class TestTurns:
             async with web.http() as http:
                 assert (await http.get("/")).text == "the end"
         assert running == [1, 0]
+
+    @pytest.mark.parametrize("group", ["organisations", "strangers"])
+    async def test_a_request_has_no_turn_while_it_waits_for_a_thread(self, group: str) -> None:
+        running: list[int] = []
+        threads = BoundedThreads(1, 0)
+
+        def count_running(turn: Turn) -> int:
+            time.sleep(0.05)  # turns end with the next pass of the event loop
+            return turn.all.running
+
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                turn: Turn = scope[TURN]
+                assert turn.take(getattr(turn.all, group), "a key") is None
+                await asyncio.sleep(0)
+                running.append(turn.all.running)
+                running.append(await threads.run(partial(count_running, turn)))
+                running.append(turn.all.running)
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await asyncio.sleep(0.01)
+                running.append(turn.all.running)
+                await send({"type": "http.response.body", "body": b""})
+
+        with serving(app) as web:
+            async with web.http() as http:
+                await http.get("/")
+                await http.get("/")
+        assert running == [1, 0, 1, 0] * 2
 
     @pytest.mark.parametrize("failure", [RuntimeError, ClientDisconnect, asyncio.CancelledError])
     async def test_a_turn_ends_with_a_request_that_fails(self, failure: type[BaseException]) -> None:
