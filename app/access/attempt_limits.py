@@ -15,7 +15,7 @@ acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an I
 | sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
 | changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
 | mails to an e-mail, of all organisations | e-mail and network | clients of the network | the network: no mail |
-| mails of links that anyone can request | account | anyone | nobody: the user has the mails already |
+| mails of links that anyone can request | account | anyone | no user: they have the mails already |
 | invitations | organisation, also with the e-mail | who may invite | the organisation |
 | proofs of domains | organisation, also with the domain | admins | the organisation |
 | pictures | user | the user | the user |

@@ -70,8 +70,7 @@ async def identify_user(
         secret: the secret key in the request, which cannot replace the access token.
         how_to_send: tells a client without credentials how to send some.
         needs_fresh_sign_in: whether a session that is not fresh is looked up again. The user may have authenticated
-        again
-            in another process, which this one has not read yet.
+            again in another process, which this one has not read yet.
 
     Raises:
         MissingCredential, InvalidToken

@@ -58,7 +58,7 @@ async def test_requests_for_an_address_do_not_hinder_its_owner(start: Start, des
     assert (await request_change(owner, new_email)).status_code == 202
 
 
-async def test_whoever_has_only_a_token_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
+async def test_a_client_with_only_a_token_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
     new_email = unique_email()
     service, user = await start(), await create_user(desk)
     thief = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)

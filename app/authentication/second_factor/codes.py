@@ -57,7 +57,7 @@ async def counting_attempts(
 
     Args:
         user: a `Principal` if the user is signed in. Attempts count per session then, apart from those at sign-in: so
-            whoever has stolen an access token cannot keep the user from signing in.
+            a client with a stolen access token cannot keep the user from signing in.
         address: the client's address, at sign-in.
 
     Raises:
