@@ -48,7 +48,7 @@ UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
 # Per account and kind of mail, for mails that anyone can request. If strangers use up the limit, the user has the mails
 # already, and their links are valid for longer than the period of the limit. Also for mails to addresses that are not
 # proved, per organisation or user, and address.
-MAIL_LIMIT = "5/15 minutes"
+ACCOUNT_MAIL_LIMIT = "5/15 minutes"
 # Per user, for mails to new addresses.
 EMAIL_CHANGE_LIMIT = "20/hour"
 # Per organisation and e-mail address: cancelling an invitation and making another does not reset the count.
@@ -253,7 +253,7 @@ class Attempts:
             TooMany: the clients of this network have used the address in this organisation too often.
         """
         await self._limiter.count_or_refuse(
-            MAIL_LIMIT, "mail", "sign-up", str(org_id), _account_key(email, None), get_network(address)
+            ACCOUNT_MAIL_LIMIT, "mail", "sign-up", str(org_id), _account_key(email, None), get_network(address)
         )
         return await self.count_mail(email, address)
 
@@ -266,7 +266,7 @@ class Attempts:
         """
         counted = [
             (EMAIL_CHANGE_LIMIT, "mail", "changes", str(user_id)),
-            (MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
+            (ACCOUNT_MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
         ]
         for one in counted:
             await self._limiter.count_or_refuse(*one)
@@ -296,7 +296,7 @@ class Attempts:
         Counts per account, so that requests in one organisation do not use up the limit in another.
         """
         try:
-            await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id), announced=False)
+            await self._limiter.count_or_refuse(ACCOUNT_MAIL_LIMIT, "mail", kind, str(user_id), announced=False)
         except TooMany:
             return False
         return True
