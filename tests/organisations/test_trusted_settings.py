@@ -9,14 +9,16 @@ from sqlalchemy import select, update
 
 from app import wiring
 from app.access.user_permissions import RoleKind
+from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.core.outbox.models import EventRow
 from app.notifications.models import Mail
 from app.organisations.models import Organisation
 from tests.accounts.users_and_roles import add_user, add_user_with_permissions
 from tests.authentication.account_state import age_session
-from tests.organisation_client import Api, Desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
+from tests.services import Start
 
 
 async def read_settings(desk: Desk) -> dict[str, Any]:
@@ -140,3 +142,19 @@ async def test_an_unconfirmed_app_url_is_settled_by_an_admin(desk: Desk, value: 
 
     after = await read_settings(desk)
     assert (after["appUrl"], after["unconfirmedAppUrl"]) == (value, None)
+
+
+async def test_an_admin_demoted_in_another_process_can_change_no_trusted_setting_any_more(
+    start: Start, database: Database
+) -> None:
+    one, other = await start(), await start()
+    desk = await create_desk(one.api, database, sandbox=False)  # users of sandboxes are not cached
+    bo = await desk.another_admin()
+    elsewhere = SignedInUser(bo.id, bo.email, other.at("192.0.2.7"), bo.headers, bo.session_id)
+    assert (await elsewhere.get("/org")).status_code == 200, "cached"
+
+    demoted = await desk.admin.patch(f"/users/{bo.id}", {"role": "ENGINEER"})
+
+    assert demoted.status_code == 200, demoted.text
+    assert_problem(await elsewhere.patch("/org", {"appUrl": "https://evil.example"}), 401, "invalid_token")
+    assert_problem(await elsewhere.post("/org/domain/verify", {"method": "DNS"}), 401, "invalid_token")
