@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -258,8 +258,10 @@ class Attempts:
         return await self.count_mail(email, address)
 
     @asynccontextmanager
-    async def counting_email_change(self, user_id: UUID, email: str, *, failure: Failure) -> AsyncIterator[None]:
-        """Count a mail to a new address before the block. If it raises `failure`, no mail was sent: refund it.
+    async def counting_email_change(self, user_id: UUID, email: str) -> AsyncIterator[None]:
+        """Count a mail to a new address before the block. If the block raises, no mail was sent: refund it.
+
+        Otherwise a client with a stolen token, who does not know the password, could use up the user's changes.
 
         Raises:
             TooMany
@@ -268,14 +270,12 @@ class Attempts:
             (EMAIL_CHANGE_LIMIT, "mail", "changes", str(user_id)),
             (ACCOUNT_MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
         ]
-        for one in counted:
-            await self._limiter.count_or_refuse(*one)
-        try:
-            yield
-        except failure:
+        async with AsyncExitStack() as refunds:
             for one in counted:
-                await self._limiter.refund(*one)
-            raise
+                await self._limiter.count_or_refuse(*one)
+                refunds.push_async_callback(self._limiter.refund, *one)
+            yield
+            refunds.pop_all()
 
     async def count_mail(self, email: str, address: str | None) -> bool:
         """Count a mail that a client causes to an e-mail address; return whether to send it.

@@ -6,7 +6,7 @@ from app.access.attempt_limits import EMAIL_CHANGE_LIMIT
 from app.core.database.pool import Database
 from tests.accounts.sign_up.test_public_sign_up import body_for
 from tests.accounts.stored_rows import list_links
-from tests.authentication.account_state import remove_password
+from tests.authentication.account_state import age_session, remove_password
 from tests.authentication.email_addresses.test_email_change import WRONG, request_change
 from tests.organisation_client import PASSWORD, Desk, SignedInUser, create_desk
 from tests.services import Start, create_user, unique_email
@@ -65,7 +65,21 @@ async def test_a_client_with_only_a_token_cannot_use_up_the_users_changes(start:
     owner = SignedInUser(user.id, user.email, service.at("198.51.100.7"), user.headers, user.session_id)
     statuses = {(await request_change(thief, new_email, WRONG)).status_code for _ in range(7)}
     assert statuses == {403}
+    # Beyond the limit of wrong passwords, no password is looked at.
+    changes = int(EMAIL_CHANGE_LIMIT.partition("/")[0])
+    statuses = {(await request_change(thief, unique_email(), WRONG)).status_code for _ in range(changes + 4)}
+    assert statuses == {403, 429}
     assert (await request_change(owner, new_email)).status_code == 202
+
+
+async def test_a_token_without_a_fresh_sign_in_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
+    service, user = await start(sign_in_limit="1000/minute"), await create_user(desk)
+    await remove_password(desk, user.id)
+    await age_session(desk, user.session_id)
+    thief = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
+    changes = int(EMAIL_CHANGE_LIMIT.partition("/")[0])
+    answers = [await request_change(thief, unique_email(), None) for _ in range(changes + 1)]
+    assert {answer.json()["code"] for answer in answers} == {"reauthentication_required"}
 
 
 async def test_one_account_cannot_mail_to_many_addresses(start: Start, desk: Desk) -> None:
