@@ -15,6 +15,7 @@ acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an I
 | sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
 | changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
 | mails to an e-mail, of all organisations | e-mail and network | clients of the network | the network: no mail |
+| those that its owner has not asked for | e-mail | anyone | unverified accounts: no mail, as long as it goes on |
 | mails of links that anyone can request | account | anyone | no user: they have the mails already |
 | invitations | organisation, also with the e-mail | who may invite | the organisation |
 | proofs of domains | organisation, also with the domain | admins | the organisation |
@@ -104,7 +105,8 @@ class Attempts:
     Args:
         limiter: holds the counts.
         settings: `sign_up_limit`, `sign_in_limit`, `sign_in_failure_limit`, `account_failure_limit`,
-            `second_factor_limit`, and `mail_limit`: mails that clients of a network cause to one e-mail address.
+            `second_factor_limit`, and the limits of mails to one e-mail address: `mail_limit` of those that clients of
+            a network cause, `address_mail_limit` of those that clients of all networks cause.
     """
 
     def __init__(self, limiter: Limiter, settings: Settings) -> None:
@@ -277,15 +279,21 @@ class Attempts:
             yield
             refunds.pop_all()
 
-    async def count_mail(self, email: str, address: str | None) -> bool:
+    async def count_mail(self, email: str, address: str | None, *, is_verified: bool = False) -> bool:
         """Count a mail that a client causes to an e-mail address; return whether to send it.
 
-        It counts over all organisations, per network: so strangers cannot keep mails from a user.
+        It counts over all organisations, per network: so strangers cannot keep mails from a user. Mails to an account
+        that has not verified the address also count over all networks, so that they cannot flood a mailbox.
+
+        Args:
+            is_verified: whether the mail goes to an account that has verified the address.
         """
+        counted = [(self._settings.mail_limit, *_network_mails(email, address))]
+        if not is_verified:
+            counted.append((self._settings.address_mail_limit, "address-mails", _account_key(email, None)))
         try:
-            await self._limiter.count_or_refuse(
-                self._settings.mail_limit, *_network_mails(email, address), announced=False
-            )
+            for one in counted:
+                await self._limiter.count_or_refuse(*one, announced=False)
         except TooMany:
             return False
         return True
