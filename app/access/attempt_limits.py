@@ -11,6 +11,7 @@ acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an I
 | wrong passwords in total | account | anyone | unknown networks: 3 attempts in 5 minutes |
 | wrong passwords of signed-in users | user and network | who has a token | the network |
 | wrong codes at sign-in | user | who has the password | the user, except from networks where a code was right |
+| wrong recovery codes at sign-in | user and network | clients of the network | the network |
 | wrong codes of signed-in users | user and session | who has its token | the session; the user can sign in anew |
 | sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
 | changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
@@ -184,20 +185,31 @@ class Attempts:
 
     @asynccontextmanager
     async def counting_code(
-        self, user_id: UUID, *, failure: Failure, session_id: UUID | None = None, address: str | None = None
+        self,
+        user_id: UUID,
+        *,
+        failure: Failure,
+        session_id: UUID | None = None,
+        address: str | None = None,
+        is_recovery_code: bool = False,
     ) -> AsyncIterator[None]:
         """Count an attempt at a code of the second factor before the block, and refund it unless it raises `failure`.
 
         Args:
             session_id: the session of a signed-in user; `None` at sign-in.
             address: the client's address at sign-in. A network where a code was right has a count of its own.
+            is_recovery_code: whether it is one of the codes that no client can guess, however many networks it has. At
+                sign-in they count per network, so that a client who has the password cannot keep the user out.
 
         Raises:
             TooMany
         """
         network, key = get_network(address), _code_key(user_id, session_id)
-        if session_id is None and await self._limiter.is_known_network("code", str(user_id), network):
-            key = f"{key} {network}"
+        if session_id is None:
+            if is_recovery_code:
+                key = f"{key} recovery {network}"
+            elif await self._limiter.is_known_network("code", str(user_id), network):
+                key = f"{key} {network}"
         counted = (self._settings.second_factor_limit, Limit.SECOND_FACTOR, key)
         await self._limiter.count_or_refuse(*counted)
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):

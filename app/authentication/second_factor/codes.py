@@ -68,7 +68,10 @@ async def counting_attempts(
         return
     session_id = user.session_id if isinstance(user, Principal) else None
     failure = (WrongCodeAtSignIn, WrongCode)
-    async with attempts.counting_code(user.id, failure=failure, session_id=session_id, address=address):
+    is_recovery_code = code.totp is None
+    async with attempts.counting_code(
+        user.id, failure=failure, session_id=session_id, address=address, is_recovery_code=is_recovery_code
+    ):
         yield
 
 
