@@ -56,7 +56,7 @@ def refuse_lookalike(name: str) -> str:
         ValueError: it has characters that identifiers may not have, or could be mistaken for another name.
     """
     refuse_odd_characters(name)
-    if _mixes_scripts(name):
+    if mixes_scripts(name):
         raise ValueError("This mixes letters of several scripts, and could be mistaken for another address.")
     if _is_similar_to_ascii(name):
         raise ValueError("This has letters that look like others, and could be mistaken for another address.")
@@ -65,7 +65,7 @@ def refuse_lookalike(name: str) -> str:
 
 def describe_lookalike(name: str) -> str | None:
     """Name the letters of a name that could be mistaken for another; `None` if it could not."""
-    if not _mixes_scripts(name) and not _is_similar_to_ascii(name):
+    if not mixes_scripts(name) and not _is_similar_to_ascii(name):
         return None
     letters = [character for character in name if _looks_like_ascii(character)]
     letters = letters or [character for character in name if not character.isascii()]
@@ -73,7 +73,7 @@ def describe_lookalike(name: str) -> str | None:
     return ", ".join([*named[:MAX_NAMED_LETTERS], *(["…"] if len(named) > MAX_NAMED_LETTERS else [])])
 
 
-def _mixes_scripts(name: str) -> bool:
+def mixes_scripts(name: str) -> bool:
     """Return whether a word of a name has letters of several scripts that are not written together."""
     if name.isascii():
         return False

@@ -87,6 +87,24 @@ class TestAddresses:
         change = {"email": email, "password": PASSWORD}
         assert read_invalid_fields(await desk.admin.post("/auth/email/change", change)) == {"email"}
 
+    @pytest.mark.parametrize("domain", ["gm\u0430il.com", "shop.gr\u03bfwfin.com", "xn--gmil-63d.com"])
+    async def test_the_domain_of_an_address_has_one_script_in_each_label(self, desk: Desk, domain: str) -> None:
+        assert read_invalid_fields(await sign_up(desk, f"mike@{domain}")) == {"email"}
+        ticket = {"title": "It broke", "description": "All.", "requester": {"email": f"mike@{domain}"}}
+        assert read_invalid_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
+
+    @pytest.mark.parametrize("domain", ["пример.рф", "bücher.example", "пример.com", "東京abc.jp"])
+    async def test_the_domain_of_an_address_may_have_any_script(self, desk: Desk, domain: str) -> None:
+        email = f"mike@{domain}"
+        assert (await sign_up(desk, email)).json()["email"] == email
+        ticket = await desk.open(requester={"email": email})
+        assert f"Requester: {email}\n" in await read_mail_to_assignee(desk, ticket)
+
+    async def test_a_mail_tells_a_domain_apart_that_looks_like_another(self, desk: Desk) -> None:
+        email = "mike@\u0441\u0430\u0440\u0430.com"
+        ticket = await desk.open(requester={"email": email})
+        assert f"Requester: {email} (with Cyrillic small letter es, " in await read_mail_to_assignee(desk, ticket)
+
     @pytest.mark.parametrize("local", ["\ufb01le", "\U0001f600", "mi\u00adke"])
     async def test_a_requester_has_no_address_with_odd_characters(self, desk: Desk, local: str) -> None:
         ticket = {"title": "It broke", "description": "All.", "requester": {"email": f"{local}@customer.example"}}
