@@ -11,11 +11,13 @@ acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an I
 | wrong passwords in total | account | anyone | unknown networks: 3 attempts in 5 minutes |
 | wrong passwords of signed-in users | user and network | who has a token | the network |
 | wrong codes at sign-in | user | who has the password | the user, except from networks where a code was right |
+| wrong recovery codes at sign-in | user and network | clients of the network | the network |
 | wrong codes of signed-in users | user and session | who has its token | the session; the user can sign in anew |
 | sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
 | changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
 | mails to an e-mail, of all organisations | e-mail and network | clients of the network | the network: no mail |
-| mails of links that anyone can request | account | anyone | nobody: the user has the mails already |
+| those that its owner has not asked for | e-mail | anyone | unverified accounts: no mail, as long as it goes on |
+| mails of links that anyone can request | account | anyone | no user: they have the mails already |
 | invitations | organisation, also with the e-mail | who may invite | the organisation |
 | proofs of domains | organisation, also with the domain | admins | the organisation |
 | pictures | user | the user | the user |
@@ -32,7 +34,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -48,7 +50,7 @@ UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
 # Per account and kind of mail, for mails that anyone can request. If strangers use up the limit, the user has the mails
 # already, and their links are valid for longer than the period of the limit. Also for mails to addresses that are not
 # proved, per organisation or user, and address.
-MAIL_LIMIT = "5/15 minutes"
+ACCOUNT_MAIL_LIMIT = "5/15 minutes"
 # Per user, for mails to new addresses.
 EMAIL_CHANGE_LIMIT = "20/hour"
 # Per organisation and e-mail address: cancelling an invitation and making another does not reset the count.
@@ -104,7 +106,8 @@ class Attempts:
     Args:
         limiter: holds the counts.
         settings: `sign_up_limit`, `sign_in_limit`, `sign_in_failure_limit`, `account_failure_limit`,
-            `second_factor_limit`, and `mail_limit`: mails that clients of a network cause to one e-mail address.
+            `second_factor_limit`, and the limits of mails to one e-mail address: `mail_limit` of those that clients of
+            a network cause, `address_mail_limit` of those that clients of all networks cause.
     """
 
     def __init__(self, limiter: Limiter, settings: Settings) -> None:
@@ -182,20 +185,31 @@ class Attempts:
 
     @asynccontextmanager
     async def counting_code(
-        self, user_id: UUID, *, failure: Failure, session_id: UUID | None = None, address: str | None = None
+        self,
+        user_id: UUID,
+        *,
+        failure: Failure,
+        session_id: UUID | None = None,
+        address: str | None = None,
+        is_recovery_code: bool = False,
     ) -> AsyncIterator[None]:
         """Count an attempt at a code of the second factor before the block, and refund it unless it raises `failure`.
 
         Args:
             session_id: the session of a signed-in user; `None` at sign-in.
             address: the client's address at sign-in. A network where a code was right has a count of its own.
+            is_recovery_code: whether it is one of the codes that no client can guess, however many networks it has. At
+                sign-in they count per network, so that a client who has the password cannot keep the user out.
 
         Raises:
             TooMany
         """
         network, key = get_network(address), _code_key(user_id, session_id)
-        if session_id is None and await self._limiter.is_known_network("code", str(user_id), network):
-            key = f"{key} {network}"
+        if session_id is None:
+            if is_recovery_code:
+                key = f"{key} recovery {network}"
+            elif await self._limiter.is_known_network("code", str(user_id), network):
+                key = f"{key} {network}"
         counted = (self._settings.second_factor_limit, Limit.SECOND_FACTOR, key)
         await self._limiter.count_or_refuse(*counted)
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
@@ -253,39 +267,45 @@ class Attempts:
             TooMany: the clients of this network have used the address in this organisation too often.
         """
         await self._limiter.count_or_refuse(
-            MAIL_LIMIT, "mail", "sign-up", str(org_id), _account_key(email, None), get_network(address)
+            ACCOUNT_MAIL_LIMIT, "mail", "sign-up", str(org_id), _account_key(email, None), get_network(address)
         )
         return await self.count_mail(email, address)
 
     @asynccontextmanager
-    async def counting_email_change(self, user_id: UUID, email: str, *, failure: Failure) -> AsyncIterator[None]:
-        """Count a mail to a new address before the block. If it raises `failure`, no mail was sent: refund it.
+    async def counting_email_change(self, user_id: UUID, email: str) -> AsyncIterator[None]:
+        """Count a mail to a new address before the block. If the block raises, no mail was sent: refund it.
+
+        Otherwise a client with a stolen token, who does not know the password, could use up the user's changes.
 
         Raises:
             TooMany
         """
         counted = [
             (EMAIL_CHANGE_LIMIT, "mail", "changes", str(user_id)),
-            (MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
+            (ACCOUNT_MAIL_LIMIT, "mail", "change", str(user_id), _account_key(email, None)),
         ]
-        for one in counted:
-            await self._limiter.count_or_refuse(*one)
-        try:
-            yield
-        except failure:
+        async with AsyncExitStack() as refunds:
             for one in counted:
-                await self._limiter.refund(*one)
-            raise
+                await self._limiter.count_or_refuse(*one)
+                refunds.push_async_callback(self._limiter.refund, *one)
+            yield
+            refunds.pop_all()
 
-    async def count_mail(self, email: str, address: str | None) -> bool:
+    async def count_mail(self, email: str, address: str | None, *, is_verified: bool = False) -> bool:
         """Count a mail that a client causes to an e-mail address; return whether to send it.
 
-        It counts over all organisations, per network: so strangers cannot keep mails from a user.
+        It counts over all organisations, per network: so strangers cannot keep mails from a user. Mails to an account
+        that has not verified the address also count over all networks, so that they cannot flood a mailbox.
+
+        Args:
+            is_verified: whether the mail goes to an account that has verified the address.
         """
+        counted = [(self._settings.mail_limit, *_network_mails(email, address))]
+        if not is_verified:
+            counted.append((self._settings.address_mail_limit, "address-mails", _account_key(email, None)))
         try:
-            await self._limiter.count_or_refuse(
-                self._settings.mail_limit, *_network_mails(email, address), announced=False
-            )
+            for one in counted:
+                await self._limiter.count_or_refuse(*one, announced=False)
         except TooMany:
             return False
         return True
@@ -296,7 +316,7 @@ class Attempts:
         Counts per account, so that requests in one organisation do not use up the limit in another.
         """
         try:
-            await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id), announced=False)
+            await self._limiter.count_or_refuse(ACCOUNT_MAIL_LIMIT, "mail", kind, str(user_id), announced=False)
         except TooMany:
             return False
         return True

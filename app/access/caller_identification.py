@@ -62,17 +62,14 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
-async def identify_user(
-    request: Request, secret: str | None, how_to_send: str, *, needs_fresh_sign_in: bool = False
-) -> UserCaller:
+async def identify_user(request: Request, secret: str | None, how_to_send: str, *, cached: bool = True) -> UserCaller:
     """Return the user of the access token in the request.
 
     Args:
         secret: the secret key in the request, which cannot replace the access token.
         how_to_send: tells a client without credentials how to send some.
-        needs_fresh_sign_in: whether a session that is not fresh is looked up again. The user may have authenticated
-        again
-            in another process, which this one has not read yet.
+        cached: whether an earlier lookup counts. Another process may have demoted the user, or have let them
+            authenticate again, which this one has not read yet.
 
     Raises:
         MissingCredential, InvalidToken
@@ -90,9 +87,7 @@ async def identify_user(
     # The signature proves the organisation, so the lookup is already part of the organisation's turn.
     if waiting := _take_turn(request, claims.org_id):
         await waiting
-    tenant, user = await cache.resolve_claims(claims)
-    if needs_fresh_sign_in and not user.is_freshly_authenticated:
-        tenant, user = await cache.resolve_claims(claims, cached=False)
+    tenant, user = await cache.resolve_claims(claims, cached=cached)
     _note_tenant(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())
 

@@ -100,6 +100,7 @@ class Requirement:
         self.accepts_customers = customers or needed is None
         self.before_second_factor = before_second_factor
         self.admin, self.fresh = admin, fresh
+        self._concerns_trust = (admin, fresh) != (Applies.NEVER, Applies.NEVER)
         self._trust_description = TRUST_DESCRIPTIONS[admin, fresh]
 
     async def __call__(self, request: Request) -> Caller:
@@ -126,7 +127,7 @@ class Requirement:
             request,
             secret,
             _CREDENTIAL_INSTRUCTIONS[self.accepts_tokens, self.accepts_secret_key],
-            needs_fresh_sign_in=self.fresh is not Applies.NEVER,
+            cached=not self._concerns_trust,
         )
         if not self.accepts_tokens:
             raise SecretKeyRequired

@@ -47,15 +47,16 @@ async def send_links(database: Database, attempts: Attempts, accounts: AccountFi
     for account in found:
         if not await attempts.count_account_mail(purpose, account.user_id):
             continue
-        if not await attempts.count_mail(accounts.email, accounts.address):
-            continue
         async with database.session(account.org_id) as db:
             try:
                 # Locked: a concurrent erasure would otherwise leave the link, and the e-mail address in it, behind.
                 user = await users.lock_user(db, account.org_id, account.user_id)
             except UserNotFound:
                 continue
-            if user.email == accounts.email and accounts.is_eligible(user):
+            if user.email != accounts.email or not accounts.is_eligible(user):
+                continue
+            is_verified = user.email_verified_at is not None
+            if await attempts.count_mail(accounts.email, accounts.address, is_verified=is_verified):
                 at = (await organisations.get_tenant(db, account.org_id)).now()
                 links.send(
                     db,

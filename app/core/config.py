@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     account_failure_limit: str = "300/hour"
     second_factor_limit: str = "5/5 minutes"
     mail_limit: str = "50/15 minutes"  # mails that clients of one network cause to one e-mail address
+    address_mail_limit: str = "200/hour"  # the same of all networks, to accounts that have not verified the address
     session_max_days: int = Field(90, ge=1, le=3650)
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     metrics_port: int | None = Field(None, ge=1, le=65535)  # of the web processes
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
         "account_failure_limit",
         "second_factor_limit",
         "mail_limit",
+        "address_mail_limit",
     )
     @classmethod
     def _check_rate(cls, value: str) -> str:

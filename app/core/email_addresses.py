@@ -12,7 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, WithJsonSchema
 
 from app.core.fields import clean_line
-from app.core.lookalikes import map_widths, refuse_lookalike
+from app.core.lookalikes import describe_lookalike, map_widths, mixes_scripts, refuse_lookalike, refuse_odd_characters
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 # The domain of the addresses that replace erased ones. Mail to it never arrives anywhere (RFC 2606).
@@ -94,10 +94,37 @@ def refuse_lookalike_email(email: str) -> str:
     """Return a normalised address unchanged.
 
     Raises:
-        ValueError: its local part could be mistaken for another.
+        ValueError: its local part, or its domain, could be mistaken for another.
     """
-    refuse_lookalike(email.rpartition("@")[0])
+    local, _, domain = email.rpartition("@")
+    refuse_lookalike(local)
+    _refuse_mixed_domain(domain)
     return email
+
+
+def refuse_odd_email(email: str) -> str:
+    """Return a normalised address unchanged.
+
+    Raises:
+        ValueError: its local part has characters that identifiers may not have, or its domain could be mistaken.
+    """
+    local, _, domain = email.rpartition("@")
+    refuse_odd_characters(local)
+    _refuse_mixed_domain(domain)
+    return email
+
+
+def _refuse_mixed_domain(domain: str) -> None:
+    # No registry offers such a domain: people have addresses in scripts of their own, but not in several at once.
+    if any(mixes_scripts(label) for label in domain.split(".")):
+        raise ValueError("The domain mixes letters of several scripts, and could be mistaken for another one.")
+
+
+def tell_apart(email: str) -> str:
+    """Return an address for a mail, with the names of its letters if it could be mistaken for another one."""
+    local, _, domain = email.rpartition("@")
+    letters = [named for part in (local, *domain.split(".")) if (named := describe_lookalike(part))]
+    return f"{email} (with {', '.join(letters)})" if letters else email
 
 
 # To find what has this address. It may be from the time before lookalikes were refused.
@@ -117,9 +144,10 @@ KnownRequesterEmail = Annotated[
     AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
-# Of a new account or requester. Mail is sent to requesters; accounts need an address that every mail server takes.
+# Of a new account or requester. Mail is sent to requesters; accounts need an address that every mail server takes, and
+# that looks like no other.
 Email = Annotated[KnownEmail, AfterValidator(refuse_lookalike_email)]
-RequesterEmail = Annotated[KnownRequesterEmail, AfterValidator(refuse_lookalike_email)]
+RequesterEmail = Annotated[KnownRequesterEmail, AfterValidator(refuse_odd_email)]
 
 
 def normalise_domain(value: str) -> str:

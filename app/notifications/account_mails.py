@@ -124,18 +124,9 @@ async def mail_domain_loss(
     """Tell the admins on `organisation.domain_lost` that another organisation has proved their domain."""
     organisation = await get_tenant(db, org_id)
     admins = await find_admins_to_notify(db, org_id)
-    drafts = [
-        write_account_mail(
-            organisation,
-            "domain_lost",
-            email,
-            admin_id,
-            {"domain": one.event.domain, "new_domain": one.event.new_domain},
-        )
-        for one in recorded
-        for admin_id, email in admins.items()
-    ]
-    await mails.queue(db, org_id, drafts)
+    for one in recorded:
+        context = {"domain": one.event.domain, "new_domain": one.event.new_domain}
+        await mails.queue_copies(db, org_id, write_account_mail(organisation, "domain_lost", "", None, context), admins)
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
@@ -152,7 +143,7 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .order_by(User.id)
     )
     organisation = await get_tenant(db, org_id)
-    admins = await find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    admins = await find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS, limit=MAX_ADMINS)
     # Templates: the recipient is set for each admin below.
     requests = [
         write_account_mail(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting
@@ -185,13 +176,15 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind | None = None) -> Mapping[UUID, str]:
-    """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
+async def find_admins_to_notify(
+    db: AsyncSession, org_id: UUID, kind: MailKind | None = None, *, limit: int | None = None
+) -> Mapping[UUID, str]:
+    """Return the addresses of the active admins who did not mute this kind. The limit keeps the oldest accounts."""
     statement = (
         select(User.id, User.email)
         .where(User.org_id == org_id, User.role_kind == RoleKind.ADMIN, User.status == AccountStatus.ACTIVE)
         .order_by(User.id)
-        .limit(MAX_ADMINS)
+        .limit(limit)
     )
     if kind is not None:
         statement = statement.where(literal(kind.value) != all_(User.muted))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from sqlalchemy import delete, insert
@@ -36,6 +37,7 @@ EMAIL = ChannelPolicy(
 )
 
 
+COPIES_PER_BATCH = 1000
 # The link in mails to the owner of a domain, who is a stranger.
 DOMAIN_PROOF_LINK = PAGES[LinkPurpose.VERIFY_DOMAIN]
 
@@ -118,6 +120,17 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> 
             for draft in drafts
         ],
     )
+
+
+async def queue_copies(db: AsyncSession, org_id: UUID, draft: MailDraft, recipients: Mapping[UUID, str]) -> None:
+    """Queue a copy of a mail for each of these users, in batches.
+
+    Args:
+        recipients: the addresses by the ids of the users.
+    """
+    drafts = (replace(draft, recipient=email, user_id=user_id, id=new_id()) for user_id, email in recipients.items())
+    while batch := list(islice(drafts, COPIES_PER_BATCH)):
+        await queue(db, org_id, batch)
 
 
 async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, OutgoingMail]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from app.core.email_addresses import is_deliverable
+from app.core.email_addresses import is_deliverable, tell_apart
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import write_draft
@@ -82,7 +82,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             user_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
-            requester=requesters[tickets[ticket_id].requester_id].email,
+            requester=tell_apart(requesters[tickets[ticket_id].requester_id].email),
             first_name=users[user_id].first_name,
             ticket_url=_make_ticket_url(organisation, tickets[ticket_id]),
         )

@@ -52,11 +52,8 @@ async def _mail_admins(db: AsyncSession, org_id: UUID, actor: Actor, changes: Se
         "changed_at": real_now(),
         "support_email": None,  # it may be what has changed
     }
-    drafts = [
-        write_account_mail(organisation, "trust_changed", email, admin_id, context, author_id=actor.id)
-        for admin_id, email in admins.items()
-    ]
-    await mails.queue(db, org_id, drafts)
+    draft = write_account_mail(organisation, "trust_changed", "", None, context, author_id=actor.id)
+    await mails.queue_copies(db, org_id, draft, admins)
 
 
 async def _name(db: AsyncSession, org_id: UUID, actor: Actor) -> str | None:

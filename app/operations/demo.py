@@ -189,9 +189,8 @@ async def _create_admin(
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
         user = await sign_up_admin(db, ProductCaller(tenant=tenant, now=tenant.now()), new, password_hash)
-    return principal_of(
-        user, new_id(), authenticated_at=real_now()
-    )  # no session has this id: the principal only writes
+    # No session has this id: the principal only writes.
+    return principal_of(user, new_id(), authenticated_at=real_now())
 
 
 async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], ticket_count: int) -> None:

@@ -115,12 +115,16 @@ OrganisationName = Annotated[Name, AfterValidator(refuse_url)]
 MAX_PATH_LENGTH = 200
 # The path of a ticket below the `appUrl`. It may be in a query or a fragment, as in `/#/tickets/{id}`.
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?#-]*", re.ASCII)
+# A segment that is empty, or of dots alone, also if it is percent-encoded, leads out of the `appUrl`.
+_OTHER_PLACE = re.compile(r"(?:/|%2f|%5c)(?:(?:/|%2f|%5c)|(?:\.|%2e){1,2}(?:/|%2f|%5c|[?#]|$))", re.IGNORECASE)
 _PLACEHOLDERS = re.compile(r"\{(?:id|reference)\}")
 
 
 def _check_ticket_path(value: str) -> str:
     if not _PLACEHOLDERS.search(value) or not _PATH.fullmatch(_PLACEHOLDERS.sub("", value)):
         raise ValueError("This is not a path such as /tickets/{id}: it begins with / and has {id} or {reference}.")
+    if _OTHER_PLACE.search(value):
+        raise ValueError("The path may have no empty segments, and none of dots: it could lead to another place.")
     return value
 
 

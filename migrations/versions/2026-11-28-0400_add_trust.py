@@ -16,6 +16,8 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+# Versions before this one let users set `app_url` who are no admins.
+oldest_supported = "0008"
 
 log = structlog.get_logger("tessera.migrations")
 

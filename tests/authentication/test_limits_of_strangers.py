@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from app.access.attempt_limits import EMAIL_CHANGE_LIMIT
+from app.core.clock import real_now
 from app.core.database.pool import Database
 from tests.accounts.sign_up.test_public_sign_up import body_for
 from tests.accounts.stored_rows import list_links
-from tests.authentication.account_state import remove_password
+from tests.authentication.account_state import age_session, remove_password, update_user
 from tests.authentication.email_addresses.test_email_change import WRONG, request_change
 from tests.organisation_client import PASSWORD, Desk, SignedInUser, create_desk
 from tests.services import Start, create_user, unique_email
@@ -44,6 +45,23 @@ async def test_mails_to_one_address_from_many_organisations_are_bounded_per_netw
     assert len(await list_links(desks[2])) == 1
 
 
+async def test_mails_that_the_owner_of_an_address_has_not_asked_for_are_bounded_over_all_networks(
+    start: Start, desk: Desk, database: Database
+) -> None:
+    service, email = await start(address_mail_limit="2/hour"), unique_email()
+    desks = [await create_desk(service.api, database) for _ in range(3)]
+    for number, one in enumerate(desks):
+        answer = await service.at(f"203.0.113.{number}").post("/auth/signup", json=body_for(one, email))
+        assert answer.status_code == 201, "the response does not reveal whether a mail is sent"
+    assert [len(await list_links(one)) for one in desks] == [1, 1, 0]
+    # Not to the user of an account that has the address.
+    user = await create_user(desk, email=email)
+    await update_user(desk, user.id, email_verified_at=real_now())
+    forgotten = {"email": email, "org": desk.domain}
+    assert (await service.at("198.51.100.7").post("/auth/password/forgot", json=forgotten)).status_code == 202
+    assert [link.email for link in await list_links(desk)] == [email]
+
+
 async def test_requests_for_an_address_do_not_hinder_its_owner(start: Start, desk: Desk) -> None:
     new_email = unique_email()
     service, user = await start(), await create_user(desk)
@@ -58,14 +76,28 @@ async def test_requests_for_an_address_do_not_hinder_its_owner(start: Start, des
     assert (await request_change(owner, new_email)).status_code == 202
 
 
-async def test_whoever_has_only_a_token_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
+async def test_a_client_with_only_a_token_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
     new_email = unique_email()
     service, user = await start(), await create_user(desk)
     thief = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
     owner = SignedInUser(user.id, user.email, service.at("198.51.100.7"), user.headers, user.session_id)
     statuses = {(await request_change(thief, new_email, WRONG)).status_code for _ in range(7)}
     assert statuses == {403}
+    # Beyond the limit of wrong passwords, no password is looked at.
+    changes = int(EMAIL_CHANGE_LIMIT.partition("/")[0])
+    statuses = {(await request_change(thief, unique_email(), WRONG)).status_code for _ in range(changes + 4)}
+    assert statuses == {403, 429}
     assert (await request_change(owner, new_email)).status_code == 202
+
+
+async def test_a_token_without_a_fresh_sign_in_cannot_use_up_the_users_changes(start: Start, desk: Desk) -> None:
+    service, user = await start(sign_in_limit="1000/minute"), await create_user(desk)
+    await remove_password(desk, user.id)
+    await age_session(desk, user.session_id)
+    thief = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
+    changes = int(EMAIL_CHANGE_LIMIT.partition("/")[0])
+    answers = [await request_change(thief, unique_email(), None) for _ in range(changes + 1)]
+    assert {answer.json()["code"] for answer in answers} == {"reauthentication_required"}
 
 
 async def test_one_account_cannot_mail_to_many_addresses(start: Start, desk: Desk) -> None:

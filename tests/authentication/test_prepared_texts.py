@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from app import wiring
 from app.accounts.users.models import Credential, User
+from app.core.outbox import relay
+from app.notifications.models import Mail
 from tests.accounts.users_and_roles import ok
-from tests.organisation_client import PASSWORD, Desk, SignedInUser
+from tests.organisation_client import JSON, PASSWORD, Desk, SignedInUser
 from tests.passwords import cheap_hash
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import create_user, unique_email
@@ -44,6 +48,14 @@ async def set_stored(desk: Desk, user: SignedInUser, **values: Any) -> None:
             await db.execute(update(User).where(User.org_id == desk.id, User.id == user.id).values(values))
 
 
+async def read_mail_to_assignee(desk: Desk, ticket: JSON) -> str:
+    """Return the text of the mail about a new ticket, without marks of direction."""
+    await relay.relay_new_events(desk.database, wiring.SUBSCRIBERS)
+    async with desk.database.session(desk.id) as db:
+        query = select(Mail.body_text).where(Mail.org_id == desk.id, Mail.ticket_id == UUID(ticket["id"]))
+        return re.sub("[\u2068\u2069]", "", (await db.scalars(query)).one() or "")
+
+
 class TestAddresses:
     async def test_a_full_width_address_is_the_usual_one_wherever_it_enters(self, desk: Desk) -> None:
         email = unique_email()
@@ -67,15 +79,59 @@ class TestAddresses:
         assert len(ok(await desk.admin.get("/requesters", params={"email": widen(email)}))["items"]) == 1
 
     @pytest.mark.parametrize("local", ["m\u0131ke", "mik\u0435", "\ufb01le", "\U0001f600"])
-    async def test_an_address_that_looks_like_another_is_refused(self, desk: Desk, local: str) -> None:
+    async def test_an_account_has_no_address_that_looks_like_another(self, desk: Desk, local: str) -> None:
         email = f"{local}@growfin.test"
         assert read_invalid_fields(await sign_up(desk, email)) == {"email"}
         invited = {"email": email, "firstName": "Mia", "role": "ENGINEER"}
         assert read_invalid_fields(await desk.admin.post("/users", invited)) == {"email"}
         change = {"email": email, "password": PASSWORD}
         assert read_invalid_fields(await desk.admin.post("/auth/email/change", change)) == {"email"}
-        ticket = {"title": "It broke", "description": "All.", "requester": {"email": email}}
+
+    @pytest.mark.parametrize("domain", ["gm\u0430il.com", "shop.gr\u03bfwfin.com", "xn--gmil-63d.com"])
+    async def test_the_domain_of_an_address_has_one_script_in_each_label(self, desk: Desk, domain: str) -> None:
+        assert read_invalid_fields(await sign_up(desk, f"mike@{domain}")) == {"email"}
+        ticket = {"title": "It broke", "description": "All.", "requester": {"email": f"mike@{domain}"}}
         assert read_invalid_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
+
+    @pytest.mark.parametrize("domain", ["пример.рф", "bücher.example", "пример.com", "東京abc.jp"])
+    async def test_the_domain_of_an_address_may_have_any_script(self, desk: Desk, domain: str) -> None:
+        email = f"mike@{domain}"
+        assert (await sign_up(desk, email)).json()["email"] == email
+        ticket = await desk.open(requester={"email": email})
+        assert f"Requester: {email}\n" in await read_mail_to_assignee(desk, ticket)
+
+    async def test_a_mail_tells_a_domain_apart_that_looks_like_another(self, desk: Desk) -> None:
+        email = "mike@\u0441\u0430\u0440\u0430.com"
+        ticket = await desk.open(requester={"email": email})
+        assert f"Requester: {email} (with Cyrillic small letter es, " in await read_mail_to_assignee(desk, ticket)
+
+    @pytest.mark.parametrize("local", ["\ufb01le", "\U0001f600", "mi\u00adke"])
+    async def test_a_requester_has_no_address_with_odd_characters(self, desk: Desk, local: str) -> None:
+        ticket = {"title": "It broke", "description": "All.", "requester": {"email": f"{local}@customer.example"}}
+        assert read_invalid_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
+
+    @pytest.mark.parametrize("local", ["иванов", "иван.petrov", "ivan-петров"])
+    async def test_a_requester_may_have_an_address_in_any_script(self, desk: Desk, local: str) -> None:
+        email = f"{local}@customer.example"
+        ticket = await desk.open(requester={"email": email})
+        assert ticket["requester"]["email"] == email
+        assert f"Requester: {email}\n" in await read_mail_to_assignee(desk, ticket)
+
+    @pytest.mark.parametrize(
+        ("local", "letters"),
+        [
+            ("\u0441\u0430\u0440\u0430", "Cyrillic small letter es, Cyrillic small letter a, Cyrillic small letter er"),
+            ("m\u0131ke", "Latin small letter dotless i"),
+            ("mik\u0435", "Cyrillic small letter ie"),
+        ],
+    )
+    async def test_a_mail_tells_a_requester_apart_who_looks_like_another(
+        self, desk: Desk, local: str, letters: str
+    ) -> None:
+        email = f"{local}@customer.example"
+        ticket = await desk.open(requester={"email": email})
+        assert ticket["requester"]["email"] == email
+        assert f"Requester: {email} (with {letters})\n" in await read_mail_to_assignee(desk, ticket)
 
     async def test_an_account_from_before_still_signs_in(self, desk: Desk) -> None:
         user = await create_user(desk)

@@ -61,6 +61,7 @@ def test_every_setting_has_a_default() -> None:
         ("ORG_SIGN_UP", "maybe"),
         ("ORG_SIGN_UP_TOKEN", "too-short"),
         ("UNPROVED_MAIL_LIMIT", "-1"),
+        ("ADDRESS_MAIL_LIMIT", "0/hour"),
         ("DNS_SERVER", "dns.growfin.com"),
         ("DNS_SERVER", "127.0.0.1:0"),
         ("DNS_SERVER", "127.0.0.1:"),

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app import wiring
 from app.access.user_permissions import RoleKind
+from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.core.outbox.models import EventRow
+from app.notifications.mails import COPIES_PER_BATCH
 from app.notifications.models import Mail
 from app.organisations.models import Organisation
 from tests.accounts.users_and_roles import add_user, add_user_with_permissions
 from tests.authentication.account_state import age_session
-from tests.organisation_client import Api, Desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
+from tests.services import Start
 
 
 async def read_settings(desk: Desk) -> dict[str, Any]:
@@ -140,3 +143,37 @@ async def test_an_unconfirmed_app_url_is_settled_by_an_admin(desk: Desk, value: 
 
     after = await read_settings(desk)
     assert (after["appUrl"], after["unconfirmedAppUrl"]) == (value, None)
+
+
+async def test_an_admin_demoted_in_another_process_can_change_no_trusted_setting_any_more(
+    start: Start, database: Database
+) -> None:
+    one, other = await start(), await start()
+    desk = await create_desk(one.api, database, sandbox=False)  # users of sandboxes are not cached
+    bo = await desk.another_admin()
+    elsewhere = SignedInUser(bo.id, bo.email, other.at("192.0.2.7"), bo.headers, bo.session_id)
+    assert (await elsewhere.get("/org")).status_code == 200, "cached"
+
+    demoted = await desk.admin.patch(f"/users/{bo.id}", {"role": "ENGINEER"})
+
+    assert demoted.status_code == 200, demoted.text
+    assert_problem(await elsewhere.patch("/org", {"appUrl": "https://evil.example"}), 401, "invalid_token")
+    assert_problem(await elsewhere.post("/org/domain/verify", {"method": "DNS"}), 401, "invalid_token")
+
+
+async def test_no_admin_is_left_out_of_the_mails_however_many_there_are(desk: Desk) -> None:
+    statement = """
+        INSERT INTO users (org_id, id, first_name, last_name, email, role_kind, status, available, created_at)
+        SELECT org_id, gen_random_uuid(), 'A', 'B', 'many' || n || '@growfin.test', 'ADMIN', 'ACTIVE', false, created_at
+        FROM generate_series(1, :many) AS n, users WHERE org_id = :org
+    """
+    many = COPIES_PER_BATCH + 1
+    async with desk.database.session(desk.id) as db:
+        await db.execute(text(statement), {"org": desk.id, "many": many})
+
+    assert (await desk.admin.patch("/org", {"appUrl": "https://desk.growfin.com"})).status_code == 200
+
+    async with desk.database.session(desk.id) as db:
+        of_desk = (Mail.org_id == desk.id, Mail.subject == "[Growfin] A security setting was changed")
+        recipients = list(await db.scalars(select(Mail.recipient).where(*of_desk)))
+    assert sorted(recipients) == sorted([desk.admin.email, *(f"many{n}@growfin.test" for n in range(1, many + 1))])

@@ -83,9 +83,8 @@ async def change(
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
         PrivilegeEscalation: The role has, or would have, permissions that the caller lacks; its kind is above the
             caller's; or it is the caller's own role, and would gain permissions.
-        ReauthenticationRequired: The permissions change, the role amounts to an admin's before or after, and the
-        caller's
-            sign-in is not fresh.
+        ReauthenticationRequired: The permissions change, the role amounts to an admin's before or after, and
+            the caller's sign-in is not fresh.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)

@@ -56,9 +56,8 @@ async def changing_user(db: AsyncSession, caller: UserCaller, user_id: UUID) -> 
         PrivilegeEscalation: the user has permissions that the caller lacks or a kind of role above the caller's,
             before or after the change.
         LastAdmin: the organisation would have no full admin left.
-        ReauthenticationRequired: the user amounts to an admin before or after the change, which concerns their rights,
-        and
-            the caller's sign-in is not fresh.
+        ReauthenticationRequired: the user amounts to an admin before or after the change, which concerns their
+            rights, and the caller's sign-in is not fresh.
         InvalidToken: the caller has lost permissions to a concurrent change.
     """
     me = caller.user

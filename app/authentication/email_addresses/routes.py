@@ -28,7 +28,7 @@ from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import RESPONSE_TIME_STEP
 from app.authentication.schemas import MailRequestAccepted
 from app.authentication.timing import round_up_duration
-from app.core.errors import BadInput, TooMany
+from app.core.errors import TooMany
 from app.core.threads import Busy
 from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
@@ -144,9 +144,7 @@ async def change_email(
     """
     services = get_services(request)
     async with (
-        services.attempts.counting_email_change(
-            caller.user.id, body.email, failure=(WrongPassword, SameEmail, BadInput)
-        ),
+        services.attempts.counting_email_change(caller.user.id, body.email),
         services.attempts.counting_confirmation(caller.user.id, address_of(request), failure=WrongPassword),
         round_up_duration(RESPONSE_TIME_STEP),
     ):

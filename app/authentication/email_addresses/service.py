@@ -121,7 +121,7 @@ def _ensure_may_verify(user: User, link: Link) -> None:
 async def disown(db: AsyncSession, subject: TokenSubject) -> UUID:
     """Take an address back from an account that is not its owner's; return the user of the account.
 
-    A `CHANGE_EMAIL` link is cancelled. A `VERIFY_EMAIL` link ends the account: nobody has proved whose it is. One that
+    A `CHANGE_EMAIL` link is cancelled. A `VERIFY_EMAIL` link ends the account: no owner has proved it. One that
     an admin or a product of the organisation has made active is suspended, so that the organisation decides, and the
     last full admin only signed out.
 

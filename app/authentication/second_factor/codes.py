@@ -57,7 +57,7 @@ async def counting_attempts(
 
     Args:
         user: a `Principal` if the user is signed in. Attempts count per session then, apart from those at sign-in: so
-            whoever has stolen an access token cannot keep the user from signing in.
+            a client with a stolen access token cannot keep the user from signing in.
         address: the client's address, at sign-in.
 
     Raises:
@@ -68,7 +68,10 @@ async def counting_attempts(
         return
     session_id = user.session_id if isinstance(user, Principal) else None
     failure = (WrongCodeAtSignIn, WrongCode)
-    async with attempts.counting_code(user.id, failure=failure, session_id=session_id, address=address):
+    is_recovery_code = code.totp is None
+    async with attempts.counting_code(
+        user.id, failure=failure, session_id=session_id, address=address, is_recovery_code=is_recovery_code
+    ):
         yield
 
 

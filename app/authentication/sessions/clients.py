@@ -8,6 +8,6 @@ from app.authentication.sessions.service import ClientInfo
 from app.core.web.client_address import address_of
 
 
-def describe_client(request: Request) -> ClientInfo:
-    """Describe the client of a request, as its session shows it."""
+def read_client_info(request: Request) -> ClientInfo:
+    """Return the client of a request, as its session shows it."""
     return ClientInfo(device=request.headers.get("user-agent", ""), address=address_of(request) or "")

@@ -15,7 +15,7 @@ from app.access.operation_requirements import CurrentUserBefore2FA, CurrentUserO
 from app.access.services import get_services
 from app.access.transactions import Db, invalidate_credentials, transaction_refreshing_credentials
 from app.authentication.sessions import queries, service
-from app.authentication.sessions.clients import describe_client
+from app.authentication.sessions.clients import read_client_info
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
     Session,
@@ -57,7 +57,7 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
         services.database,
         services.secret_key,
         body.refresh_token,
-        describe_client(request),
+        read_client_info(request),
         services.settings.session_max_age,
     )
     return TokenPair(**token_fields(tokens))

@@ -15,7 +15,7 @@ from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
 from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
-from app.authentication.sessions.clients import describe_client
+from app.authentication.sessions.clients import read_client_info
 from app.authentication.sign_in import service
 from app.authentication.sign_in.errors import (
     AccountPending,
@@ -104,7 +104,7 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         account = await service.choose_account(database, matches, role_kind)
     if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
         await attempts.remember_network(attempt)
-    code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), describe_client(request)
+    code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), read_client_info(request)
     async with (
         counting_attempts(attempts, account.user, code, address_of(request)),
         database.session(account.user.org_id) as db,

@@ -19,7 +19,7 @@ from app.accounts.users.models import User
 from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
-from app.authentication.sessions.clients import describe_client
+from app.authentication.sessions.clients import read_client_info
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.errors import AccountPending, AccountRejected, AccountSuspended
 from app.authentication.sign_in.queries import lock_for_sign_in
@@ -165,7 +165,7 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
         user, remember = await service.get_token_user(db, subject)
     if body.remember_me is not None:
         remember = body.remember_me
-    code, client = SubmittedCode.of_user(user, body.totp, body.recovery_code), describe_client(request)
+    code, client = SubmittedCode.of_user(user, body.totp, body.recovery_code), read_client_info(request)
     async with (
         counting_attempts(services.attempts, user, code, address_of(request)),
         database.session(subject.org_id) as db,
@@ -202,7 +202,7 @@ async def _finish(provider: Provider, callback: ProviderCallback, cookie: str | 
 
 
 async def _sign_in(user: User, request: Request, *, remember: bool) -> Response:
-    services, client = get_services(request), describe_client(request)
+    services, client = get_services(request), read_client_info(request)
     try:
         async with services.database.session(user.org_id) as db:
             account = await lock_for_sign_in(db, user.org_id, user.id)

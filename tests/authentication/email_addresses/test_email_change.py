@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from app.access.attempt_limits import MAIL_LIMIT
+from app.access.attempt_limits import ACCOUNT_MAIL_LIMIT
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
@@ -268,7 +268,7 @@ async def test_a_link_of_a_user_suspended_meanwhile_changes_nothing(
 
 
 async def test_mails_to_a_new_address_are_limited(start: Start, desk: Desk, new_email: str) -> None:
-    service, mails = await start(), int(MAIL_LIMIT.partition("/")[0])
+    service, mails = await start(), int(ACCOUNT_MAIL_LIMIT.partition("/")[0])
     user = await create_user(desk)
     attacker = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
     assert [(await request_change(attacker, new_email)).status_code for _ in range(mails + 1)] == [202] * mails + [429]

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from app import wiring
-from app.access.attempt_limits import MAIL_LIMIT
+from app.access.attempt_limits import ACCOUNT_MAIL_LIMIT
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
 from app.authentication.link_mails import MAX_ACCOUNTS, RESPONSE_TIME_STEP
@@ -37,7 +37,7 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start, create_user, unique_email
 
-MAILS = int(MAIL_LIMIT.partition("/")[0])
+MAILS = int(ACCOUNT_MAIL_LIMIT.partition("/")[0])
 
 
 async def forgot(http: httpx.AsyncClient, email: str, **more: object) -> httpx.Response:
