@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["browser"]
 
-OTHER = "https://evil.example"
+OTHER = "https://never-listed.example"
 JSON = {"Content-Type": "application/json"}
 
 

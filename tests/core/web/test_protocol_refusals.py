@@ -58,7 +58,7 @@ class TestHeads:
 
     async def test_another_origin_cannot_read_it(self, service: Server) -> None:
         async with service.connected() as wire:
-            await send_large_head(wire, "https://evil.example")
+            await send_large_head(wire, "https://never-listed.example")
             assert "access-control-allow-origin" not in (await wire.receive_response()).headers
 
     async def test_an_endless_address_gets_a_414(self, service: Server) -> None:
