@@ -75,7 +75,7 @@ async def run_checks(settings: Settings) -> list[Finding]:
         *[await _check_provider(name, provider) for name, provider in settings.oidc_providers.items()],
         _check_secret_key(settings.secret_key),
         _check_sign_up(settings),
-        _check_proxies(settings),
+        check_proxies(settings),
     ]
 
 
@@ -302,7 +302,8 @@ def _check_sign_up(settings: Settings) -> Finding:
     )
 
 
-def _check_proxies(settings: Settings) -> Finding:
+def check_proxies(settings: Settings) -> Finding:
+    """Check whether the clients behind a proxy can be told apart."""
     if settings.trusted_proxies:
         return Finding(True, "proxies", f"clients behind {', '.join(settings.trusted_proxies)} are told apart")
     is_proxied = (settings.public_url or "").startswith("https:")  # the service itself does not terminate TLS

@@ -81,26 +81,6 @@ async def test_an_open_sign_up_without_a_limit_of_mails_is_reported(deployment: 
     assert "UNPROVED_MAIL_LIMIT" in problem
 
 
-@pytest.mark.parametrize(
-    ("settings", "is_ok", "detail"),
-    [
-        ({}, True, "TRUSTED_PROXIES is not set"),
-        ({"public_url": "http://tickets.internal"}, True, "TRUSTED_PROXIES is not set"),
-        (
-            {"public_url": "https://tickets.internal", "trusted_proxies": ["10.0.0.0/8"]},
-            True,
-            "clients behind 10.0.0.0/8",
-        ),
-        ({"public_url": "https://tickets.internal"}, False, "PUBLIC_URL is https, so a proxy terminates TLS"),
-    ],
-)
-async def test_a_proxy_that_is_not_listed_is_reported(
-    deployment: Deployment, settings: Any, is_ok: bool, detail: str
-) -> None:
-    found = (await run_doctor(deployment, **settings))["proxies"]
-    assert (found.is_ok, found.detail.startswith(detail)) == (is_ok, True), found
-
-
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
