@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, ConfigDict, Field
 
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users.fields import EXAMPLE_PASSWORD, CurrentPassword, EmailField
@@ -26,6 +26,9 @@ class EmailLinkToken(RequestModel):
 
 class EmailVerification(RequestModel):
     """The token of a mailed link, and the account that its reader has confirmed to be theirs."""
+
+    # Generated clients must ask for `account`. Without it, the response says where to get it.
+    model_config = ConfigDict(json_schema_extra={"required": ["token", "account"]})
 
     token: LinkToken
     account: Annotated[

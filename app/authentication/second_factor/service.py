@@ -32,8 +32,8 @@ from app.core.outbox.events import record
 from app.core.security.sealing import seal
 
 _VERIFY_FIRST = (
-    "Your e-mail is not verified: ask for a link with POST /auth/email/resend, follow it, and repeat this. Until then, "
-    "a second factor could lock out the owner of the address."
+    "Your e-mail is not verified: follow the link that was mailed to it, or ask for another with "
+    "POST /auth/email/resend, and repeat this. Until then, a second factor could lock out the owner of the address."
 )
 
 

@@ -161,3 +161,8 @@ async def latest_token_of(desk: Desk, email: str) -> str:
     async with desk.database.session(desk.id) as db:
         newest = select(Link).where(Link.org_id == desk.id, Link.email == email).order_by(Link.id.desc()).limit(1)
         return token_of((await db.scalars(newest)).one())
+
+
+async def test_generated_clients_ask_for_the_account(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    assert document["components"]["schemas"]["EmailVerification"]["required"] == ["token", "account"]
