@@ -4,64 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
 
-import httpx
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import MenuEntry
 from app.menus.rules import MAX_MENU_ENTRIES
-from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_permissions
-from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
+from tests.accounts.users_and_roles import add_role, add_user
+from tests.menus.menus import create_chain, create_menu, list_menus, menu_events, read_menu
+from tests.organisation_client import JSON, Desk
 from tests.problems import assert_problem, read_invalid_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
-MENUS = ("menus:view", "menus:create", "menus:update", "menus:delete")
-
-
-async def create_menu(user: SignedInUser, **fields: object) -> JSON:
-    answer = await user.post("/menus", {"name": "Entry", "url": "/somewhere", **fields})
-    assert answer.status_code == 201, answer.text
-    menu: JSON = answer.json()
-    assert answer.headers["location"] == f"/menus/{menu['id']}"
-    return menu
-
-
-async def read_menu(user: SignedInUser, menu: JSON) -> JSON:
-    answer = await user.get(f"/menus/{menu['id']}")
-    assert answer.status_code == 200, answer.text
-    found: JSON = answer.json()
-    return found
-
-
-async def create_chain(user: SignedInUser, length: int) -> list[JSON]:
-    """Create entries of which each is the child of the previous one."""
-    chain: list[JSON] = []
-    for number in range(length):
-        chain.append(await create_menu(user, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
-    return chain
-
-
-async def list_menus(desk: Desk) -> list[JSON]:
-    """List all entries, newest first."""
-    items: list[JSON] = (await desk.admin.get("/menus", params={"limit": 100})).json()["items"]
-    return items
-
-
-async def menu_events(desk: Desk) -> list[tuple[str, JSON]]:
-    async with desk.database.session(desk.id) as db:
-        rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, {"menuId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("menu.")]
-
 
 # --- the default menu -------------------------------------------------------------------------------------------------
 
@@ -276,57 +235,3 @@ async def test_an_organisation_without_a_menu_can_create_one(desk: Desk) -> None
         await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id))
     assert await list_menus(desk) == []
     assert (await create_menu(desk.admin))["position"] == 1
-
-
-# --- permissions ------------------------------------------------------------------------------------------------------
-
-
-async def call_each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Response]:
-    path = f"/menus/{menu['id']}"
-    return {
-        "menus:view": await user.get(path),
-        "menus:create": await user.post("/menus", {"name": "New"}),
-        "menus:update": await user.patch(path, {"name": f"Entry {uuid4().hex}"}),
-        "menus:delete": await user.delete(path),
-    }
-
-
-@pytest.mark.parametrize("has", MENUS)
-async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    user = await add_user_with_permissions(desk, has)
-    for required, answer in (await call_each_operation(user, await create_menu(desk.admin))).items():
-        if required == has:
-            assert answer.is_success, answer.text
-        else:
-            assert_problem(answer, 403, "permission_required")
-    assert (await user.get("/menus")).status_code == (200 if has == "menus:view" else 403)
-
-
-async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
-    menu = await create_menu(desk.admin)
-    engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
-    customer = await add_user_with_permissions(desk, *MENUS, role=RoleKind.CUSTOMER)
-    for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
-        assert_problem(await user.get("/menus"), 403, code)
-        for answer in (await call_each_operation(user, menu)).values():
-            assert_problem(answer, 403, code)
-    assert await read_menu(desk.admin, menu) == menu
-
-
-async def test_an_admin_of_another_organisation_has_no_access(api: Api, database: Database, desk: Desk) -> None:
-    other = await create_desk(api, database)
-    menu, foreign = await create_menu(desk.admin), await create_menu(other.admin)
-    path = f"/menus/{menu['id']}"
-    assert_problem(await other.admin.get(path), 404, "menu_not_found")
-    assert_problem(await other.admin.patch(path, {"name": "Mine"}), 404, "menu_not_found")
-    assert_problem(await other.admin.delete(path), 404, "menu_not_found")
-    references = {
-        "parentId": menu["id"],
-        "hiddenForRoles": [str(await add_role(desk))],
-        "hiddenForUsers": [str(desk.admin.id)],
-    }
-    for name, value in references.items():
-        assert read_invalid_fields(await other.admin.post("/menus", {"name": "Mine", name: value})) == {name}
-        assert read_invalid_fields(await other.admin.patch(f"/menus/{foreign['id']}", {name: value})) == {name}
-    assert menu["id"] not in {item["id"] for item in await list_menus(other)}
-    assert await read_menu(desk.admin, menu) == menu

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.menus.test_menus import create_chain, create_menu, read_menu
+from tests.menus.menus import create_chain, create_menu, read_menu
 from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.problems import read_invalid_fields
 

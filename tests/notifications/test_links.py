@@ -17,7 +17,6 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.database.pool import Database
 from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.notifications.links import PLACEHOLDER
 from app.notifications.models import Mail
@@ -37,7 +36,8 @@ from tests.notifications.users import (
 )
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
-from tests.tickets.rows import skip_earlier_work
+
+pytestmark = pytest.mark.usefixtures("earlier_work_is_skipped")
 
 PUBLIC_URL = "https://desk.example.com/tessera"
 MAILED = [
@@ -52,11 +52,6 @@ MAILED = [
 def settings(server: TestServer, tmp_path: Path) -> Settings:
     """Return the settings of a worker that writes mail into a folder of this test."""
     return settings_for(server, data_dir=tmp_path, public_url=PUBLIC_URL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def _skip_earlier_work(database: Database) -> None:
-    await skip_earlier_work(database)
 
 
 async def only_mail_to(desk: Desk, address: str) -> LoggedMail:

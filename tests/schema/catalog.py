@@ -10,12 +10,16 @@ from uuid import UUID
 
 import asyncpg
 
+import app.models  # noqa: F401 - all tables
+from app.core.database.base import TableKind, find_tables
 from app.core.ids import new_id
 from tests.conftest import connect
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 BOOKKEEPING = "alembic_version"
+DIRECTORY_TABLES = find_tables(TableKind.DIRECTORY, TableKind.SIGN_IN, TableKind.LOCAL)
+UNPROTECTED_TABLES = find_tables(TableKind.UNPROTECTED_TENANT)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 # Without NOT NULL: only PostgreSQL 18 and newer list it as a constraint, and `COLUMNS` has it.

@@ -13,7 +13,7 @@ from app.accounts.pictures.colours import MAX_PROFILE_BYTES
 from app.accounts.pictures.image import MAX_PROFILES
 from tests.accounts.colour_profiles import SRGB_CURVE, display_p3, embed, linear_grey, orange_ink, png
 from tests.accounts.images import encode
-from tests.accounts.pictures.test_pictures import upload_and_download, upload_picture
+from tests.accounts.pictures.uploads import upload_and_download, upload_picture
 from tests.accounts.users_and_roles import ok
 from tests.organisation_client import Desk
 from tests.problems import read_invalid_fields

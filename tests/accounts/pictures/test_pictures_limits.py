@@ -14,7 +14,7 @@ from app.accounts.pictures import image as images
 from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.image import MAX_SCANS
 from tests.accounts.images import encode, jpeg_with_scans, noise
-from tests.accounts.pictures.test_pictures import SMALL, upload_picture
+from tests.accounts.pictures.uploads import SMALL, upload_picture
 from tests.accounts.users_and_roles import add_signed_in_user, ok
 from tests.organisation_client import Desk
 from tests.problems import assert_problem, read_invalid_fields

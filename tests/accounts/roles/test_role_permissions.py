@@ -12,7 +12,7 @@ from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
-from tests.accounts.roles.test_roles import TICKET_READER, create_role, list_names, permissions_of, read_role
+from tests.accounts.roles.roles import TICKET_READER, create_role, list_names, permissions_of, read_role
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_permissions
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
