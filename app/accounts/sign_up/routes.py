@@ -42,7 +42,8 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
 async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Request, response: Response) -> User:
     """Create an active admin of the secret key's organisation, who is available for tickets at once.
 
-    Tickets that wait for an assignee are assigned before the response. Send the secret key in the header
+    Tickets that wait for an assignee are assigned before the response. A customer or a waiting sign-up that has the
+    e-mail without having verified it is erased. Send the secret key in the header
     `X-Org-Secret` or in the body.
     """
     services = get_services(request)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import ProductCaller
 from app.access.tenant import Tenant
 from app.access.user_permissions import RoleKind
+from app.accounts.erasure.service import free_email
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
@@ -24,9 +25,12 @@ from app.core.outbox.events import SYSTEM, Actor, ActorType, record
 async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
     """Create an active, available admin. Waiting tickets are assigned to them when this commits.
 
+    A sign-up that has the address, and never proved it, is erased.
+
     Raises:
         EmailTaken
     """
+    await free_email(db, caller.org_id, new.email, at=caller.now, actor=caller.actor)
     user = build_user(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add_user(db, user, password_hash)
     record(

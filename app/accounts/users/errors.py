@@ -21,6 +21,7 @@ class EmailTaken(Conflict):
 
     code = "email_taken"
     title = "Another user of this organisation has this e-mail. Use another address."
+    advice = "Use another address, or follow `detail`: it says so if the other user never confirmed the e-mail."
 
 
 class EmailNotVerified(Forbidden):

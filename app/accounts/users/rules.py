@@ -59,6 +59,11 @@ def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
     return status == AccountStatus.ACTIVE and verified
 
 
+def gives_way(role_kind: RoleKind, status: AccountStatus) -> bool:
+    """Return whether a sign-up that never proved its e-mail is erased when an admin gives the address to a user."""
+    return role_kind == RoleKind.CUSTOMER or status in APPROVABLE
+
+
 # --- permissions -----------------------------------------------------------------------------------------------------
 
 
