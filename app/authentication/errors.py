@@ -20,11 +20,3 @@ class NoPassword(Conflict):
 
     code = "no_password"
     title = "This account has no password yet: set one with POST /auth/password/forgot."
-
-
-class EmailNotVerified(Forbidden):
-    """The e-mail is not verified at the provider, or not in Tessera."""
-
-    code = "email_not_verified"
-    title = "The e-mail is not verified."
-    advice = "`detail` says whether to verify it at the provider or in Tessera."

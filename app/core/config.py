@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -33,6 +35,46 @@ DNS_PORT = 53
 
 class InvalidSettings(Exception):
     """A setting has an invalid value. The message is one line that names the setting."""
+
+
+_WHOLE_NUMBER = "must be a whole number"
+_NUMBER = "must be a number"
+# By pydantic's type of fault, filled in with its context.
+_MESSAGES = {
+    "int_type": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_parsing_size": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_type": "must be a text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "may have at most {max_length} characters",
+    "too_short": "must have at least {min_length} characters",
+    "too_long": "may have at most {max_length} characters",
+    "string_pattern_mismatch": "must consist of printable ASCII characters",
+    "missing": "is required",
+    "extra_forbidden": "is not known",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+}
+
+
+def _describe(fault: ErrorDetails) -> str:
+    """Return what is wrong with a value, in one line without the value itself."""
+    if fault["type"] == "value_error":
+        return " ".join(fault["msg"].removeprefix("Value error, ").split())
+    limits = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in fault.get("ctx", {}).items()
+    }
+    return _MESSAGES.get(fault["type"], "is not valid").format_map(limits)
 
 
 # RFC 6749, appendix A: the characters of client ids and secrets.
@@ -71,7 +113,7 @@ class OidcProvider(BaseModel):
         return value
 
 
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+_PROVIDER_NAME = re.compile(r"[a-z0-9-]{1,32}")
 
 
 class Settings(BaseSettings):
@@ -96,7 +138,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     redis_url: str | None = None
-    oidc_providers: Annotated[dict[ProviderName, OidcProvider], NoDecode] = {}
+    oidc_providers: Annotated[dict[str, OidcProvider], NoDecode] = {}
 
     database_pooler: Literal["none", "transaction"] = "none"  # transaction: PgBouncer with pool_mode = transaction
     database_pool_size: int = Field(10, ge=1, le=200)
@@ -139,7 +181,10 @@ class Settings(BaseSettings):
     @classmethod
     def _normalise_networks(cls, value: list[str]) -> list[str]:
         # uvicorn accepts 10.0.0.0/8 as a network, but would treat 10.1.2.3/8 as a host name.
-        return [str(ipaddress.ip_network(network, strict=False)) for network in value]
+        try:
+            return [str(ipaddress.ip_network(network, strict=False)) for network in value]
+        except ValueError:
+            raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas") from None
 
     @field_validator("cors_origins")
     @classmethod
@@ -196,7 +241,10 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _check_rate(cls, value: str) -> str:
-        rates = parse_limits(value)
+        try:
+            rates = parse_limits(value)
+        except ValueError:
+            rates = []
         if len(rates) != 1 or rates[0].amount < 1 or rates[0].get_expiry() < 1 or "/0" in value.replace(" ", ""):
             raise ValueError("must be one positive rate, such as 10/minute or 10/5 minutes")
         return value
@@ -228,12 +276,14 @@ class Settings(BaseSettings):
         if not isinstance(providers, dict):  # the value holds secrets, so the message does not repeat it
             raise ValueError('must be a JSON object such as {"google": {"issuer": "https://…", …}}')  # noqa: TRY004
         for name, provider in providers.items():
+            if not _PROVIDER_NAME.fullmatch(name):
+                raise ValueError("the name of a provider must be 1 to 32 of the characters a-z, 0-9 and -")
             try:
                 OidcProvider.model_validate(provider)
             except ValidationError as error:
                 first = error.errors(include_input=False)[0]
                 path = ".".join(str(part)[:32] for part in (name, *first["loc"]))
-                raise ValueError(f"{path}: {first['msg'].removeprefix('Value error, ')}") from None
+                raise ValueError(f"{path}: {_describe(first)}") from None
         return providers
 
     @field_validator("public_url")
@@ -327,7 +377,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else ""
-        message = " ".join(first["msg"].removeprefix("Value error, ").split())
+        message = _describe(first)
         raise InvalidSettings(f"{name}: {message}" if name else message) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f".env cannot be read: {error}") from None

@@ -66,8 +66,13 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-# Not allowed in any text.
+# Not allowed in any text. The noncharacters are U+FDD0 to U+FDEF, and the last two of each plane.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_NONCHARACTER = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
 # These invisible characters change the direction of all text after them.
 _DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # What text that was pasted from other programs has between lines.
@@ -97,11 +102,12 @@ def _clean_text(value: object) -> object:
     """Unify the line breaks of a text, and drop a leading byte order mark.
 
     Raises:
-        ValueError: it contains a control character other than tab and line breaks, or a lone surrogate.
+        ValueError: it contains a control character other than tab and line breaks, a noncharacter, or a lone surrogate.
     """
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
+    _refuse(_NONCHARACTER, value, "noncharacter")
     return _LINE_BREAK.sub("\n", _drop_byte_order_marks(value))
 
 
@@ -109,12 +115,13 @@ def clean_line(value: object) -> object:
     """Replace each line break of a text by a space, and drop a leading byte order mark.
 
     Raises:
-        ValueError: it contains a control character other than tab and line breaks, a lone surrogate, or a character
-            that changes the direction of the text.
+        ValueError: it contains a control character other than tab and line breaks, a noncharacter, a lone surrogate, or
+            a character that changes the direction of the text.
     """
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
+    _refuse(_NONCHARACTER, value, "noncharacter")
     _refuse(_DIRECTION_OVERRIDE, value, "direction override")
     return _ANY_LINE_BREAK.sub(" ", _drop_byte_order_marks(value))
 
@@ -155,6 +162,7 @@ def _clean_search(value: object) -> object:
     if not isinstance(value, str):
         return value
     _refuse(_CONTROL, value, "control character")
+    _refuse(_NONCHARACTER, value, "noncharacter")
     return _ANY_LINE_BREAK.sub(" ", _drop_byte_order_marks(value))
 
 

@@ -12,7 +12,9 @@ import binascii
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal, localcontext
 from functools import lru_cache
+from itertools import takewhile
 
 from zxcvbn.adjacency_graphs import ADJACENCY_GRAPHS
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
@@ -31,6 +33,11 @@ _SEQUENCE_BITS = 10.0
 _LAGS = (2, 3, 4)  # of sequences such as a1b2c3 and 001002003
 _REPETITION_BITS = 8.0
 _WALK_BITS, _TURN_BITS = 7.0, 2.0  # along the keys of a keyboard
+_YEAR_BITS = 7.0
+_YEAR = re.compile(r"(19|20)\d\d")
+_CONSTANT_BITS = 10.0  # pi, e and the like
+_CONSTANT_DIGITS = 200
+_MIN_CONSTANT_LENGTH = 8
 _SEPARATOR_BITS = 1.0  # one that occurred before
 _DATE = re.compile(r"(19|20)\d\d([-/. ]?)(0[1-9]|1[0-2])\2[0-3]\d|[0-3]\d([-/. ]?)(0[1-9]|1[0-2])\4(19|20)\d\d")
 _LEET = str.maketrans("0134578@$!", "oieastbasi")
@@ -38,6 +45,9 @@ _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 # A word of one to three letters between other characters. Inside of longer runs of letters, they occur by chance.
 _SHORT_WORD = re.compile(r"(?<![^\W_])[a-z]{1,3}(?![^\W_])")
 _SHORT_WORD_BITS = 7.0
+_SHORT_LENGTH = 3  # of a short word that follows another word directly
+_MAX_SHORT_RANK = 1000
+_MAX_JOINED_WORDS = 3
 _MAX_ENCODINGS = 3
 
 
@@ -115,6 +125,10 @@ def _find_parts(text: str, lower: str, position: int, starts: dict[str, int]) ->
     yield from _find_sequences(text, position)
     if four[0].isdigit() and (date := _DATE.match(text, position)):
         yield len(date[0]), _DATE_BITS
+    if _YEAR.match(text, position):
+        yield _MIN_LENGTH, _YEAR_BITS
+    if (length := _measure_constant(lower, position)) >= _MIN_CONSTANT_LENGTH:
+        yield length, _CONSTANT_BITS
     length, turns = _measure_walk(text, position)
     if length >= _MIN_LENGTH:
         yield length, _WALK_BITS + _TURN_BITS * turns
@@ -157,11 +171,34 @@ def _measure_walk(text: str, start: int) -> tuple[int, int]:
     return end - start, turns
 
 
-def _find_words(plain: str, position: int) -> Iterator[tuple[int, float]]:
-    known = _words().bits
-    for end in range(position + _MIN_LENGTH, min(len(plain), position + _MAX_WORD_LENGTH) + 1):
-        if (bits := known.get(plain[position:end])) is not None:
-            yield end - position, bits + _CAPITALS_BITS
+def _measure_constant(lower: str, position: int) -> int:
+    """Return for how many characters the text is the beginning of a well-known number."""
+    beginning = lower[position : position + _MIN_CONSTANT_LENGTH]
+    for digits in _constants():
+        if digits.startswith(beginning):
+            pairs = zip(digits, lower[position : position + len(digits)], strict=False)
+            return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return 0
+
+
+def _find_words(plain: str, position: int, more: int = _MAX_JOINED_WORDS - 1) -> Iterator[tuple[int, float]]:
+    """Yield the words that start here, alone and with those that follow them without a separator.
+
+    Short words count only after another one: elsewhere they occur by chance.
+    """
+    words = _words()
+    for length in range(_MIN_LENGTH, min(len(plain) - position, _MAX_WORD_LENGTH) + 1):
+        if (bits := words.bits.get(plain[position : position + length])) is not None:
+            yield from _join_words(plain, position, length, bits + _CAPITALS_BITS, more)
+    if more < _MAX_JOINED_WORDS - 1 and plain[position : position + _SHORT_LENGTH] in words.short:
+        yield from _join_words(plain, position, _SHORT_LENGTH, _SHORT_WORD_BITS, more)
+
+
+def _join_words(plain: str, position: int, length: int, bits: float, more: int) -> Iterator[tuple[int, float]]:
+    yield length, bits
+    if more:
+        for next_length, next_bits in _find_words(plain, position + length, more - 1):
+            yield length + next_length, bits + next_bits
 
 
 class _Words:
@@ -173,12 +210,45 @@ class _Words:
             for rank, word in enumerate(ranked, 1):
                 if _MIN_LENGTH <= len(word) <= _MAX_WORD_LENGTH:
                     self.bits[word] = min(math.log2(rank), self.bits.get(word, math.inf))
+        self.short = {
+            word
+            for ranked in FREQUENCY_LISTS.values()
+            for word in ranked[:_MAX_SHORT_RANK]
+            if len(word) == _SHORT_LENGTH and word.isalpha()
+        } | {"key", "jwt", "api"}
         self.beginnings = {word[:_MIN_LENGTH] for word in self.bits}
 
 
 @lru_cache(maxsize=1)
 def _words() -> _Words:
     return _Words()
+
+
+@lru_cache(maxsize=1)
+def _constants() -> tuple[str, ...]:
+    """Return the digits of pi (also in hexadecimal), e, the golden ratio and square roots, with and without the first.
+
+    What an attacker tries begins there.
+    """
+    with localcontext() as context:
+        context.prec = _CONSTANT_DIGITS + 20
+        pi, e, five = _compute_pi(), Decimal(1).exp(), Decimal(5).sqrt()
+        numbers = [pi, 2 * pi, e, (1 + five) / 2, Decimal(2).sqrt(), Decimal(3).sqrt(), five]
+        decimals = [str(number).replace(".", "")[:_CONSTANT_DIGITS] for number in numbers]
+        hexadecimal = f"{int(pi * 16**_CONSTANT_DIGITS):x}"[: _CONSTANT_DIGITS // 2]
+    return tuple(text[start:] for text in (*decimals, hexadecimal) for start in (0, 1))
+
+
+def _compute_pi() -> Decimal:
+    """Compute pi by Machin's formula, in the precision of the context."""
+
+    def arctan_of_inverse(number: int) -> Decimal:
+        total, power, divisor = Decimal(0), Decimal(1) / number, 1
+        while total != (total := total + power / divisor):
+            power, divisor = -power / (number * number), divisor + 2
+        return total
+
+    return 4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239))
 
 
 @lru_cache(maxsize=1)

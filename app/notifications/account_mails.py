@@ -132,7 +132,7 @@ async def mail_domain_loss(
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
     """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_SIGN_UP_MAILS_PER_HOUR` times.
 
-    The mail does not name the user: the name would stay in the notification log after the user is erased.
+    The mail names the user, whom the admin has to know. Erasing the user removes the name and the address from it.
     """
     ids = [one.event.user_id for one in recorded if one.event.status == AccountStatus.PENDING]
     if not ids:
@@ -146,7 +146,20 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
     admins = await find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS, limit=MAX_ADMINS)
     # Templates: the recipient is set for each admin below.
     requests = [
-        write_account_mail(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting
+        write_account_mail(
+            organisation,
+            "sign_up_requested",
+            "",
+            None,
+            {
+                "role": user.role_kind,
+                "name": user.full_name,
+                "email": user.email,
+                "verified": user.email_verified_at is not None,
+            },
+            author_id=user.id,
+        )
+        for user in waiting
     ]
     recent_counts = await _count_recent_mails(
         db, org_id, list(admins.values()), {request.subject for request in requests}

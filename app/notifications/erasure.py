@@ -21,6 +21,7 @@ from app.tickets.models import Ticket
 MAILS_PER_BATCH = 1000
 MAX_BATCHES = 20
 ANONYMOUS_NAME = "A team member"
+ERASED_ADDRESS = "an erased address"
 ERASED_TEXT = "The text of this mail was deleted because the user it named was erased."
 
 
@@ -57,14 +58,19 @@ def _select_ticket_ids(org_id: UUID, condition: ColumnElement[bool]) -> Select[U
 
 
 async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
-    """Remove the user's name from mails to others.
+    """Remove the user's name and address from mails to others.
 
-    In queued mails the name is replaced. The texts of sent mails are deleted, since the ticket has them too.
+    In queued mails they are replaced. The texts of sent mails are deleted, since the ticket has them too.
     """
     author_conditions = (Mail.org_id == org_id, Mail.author_id == event.user_id)
+    name, email = to_one_line(event.name.value), event.email.value
+    without_email = (
+        func.replace(Mail.body_text, email, ERASED_ADDRESS),
+        func.replace(Mail.body_html, str(escape(email)), ERASED_ADDRESS),
+    )
     anonymous_texts = {
-        "body_text": func.replace(Mail.body_text, to_one_line(event.name.value), ANONYMOUS_NAME),
-        "body_html": func.replace(Mail.body_html, str(escape(event.name.value)), ANONYMOUS_NAME),
+        "body_text": func.replace(without_email[0], name, ANONYMOUS_NAME),
+        "body_html": func.replace(without_email[1], str(escape(event.name.value)), ANONYMOUS_NAME),
     }
     for _ in range(MAX_BATCHES):
         ids = (

@@ -16,8 +16,8 @@ All mails about a ticket have one subject, so that they form a thread. Their tem
   `None`)
 - `ticket_closing_soon`, to the requester: `auto_close_at` and `contact_url`
 
-Templates about an account do not contain the user's name: a visitor can sign up with the address of another person, and
-with any text as the name:
+Templates about an account, to its own address, do not contain the user's name: a visitor can sign up with the address
+of another person, and with any text as the name:
 
 - `verify_email`, `change_email`, `reset_password` and `invitation`, to the address that the link is for: `link` and
   `expires_at`
@@ -25,7 +25,8 @@ with any text as the name:
 - `domain_lost`, to the admins: `domain` and `new_domain`
 - `trust_changed`, to the admins: `user` (the name and the id of the user who made the change, or `None` if it was the
   owner of a domain), `changes` (a line for each), `client` and `changed_at`
-- `sign_up_requested`, to the admins: `role` (the requested one, such as `ENGINEER`)
+- `sign_up_requested`, to the admins: `role` (such as `ENGINEER`), `name` and `email` (the user's), and
+  `verified` (a `bool`: whether the user has verified the e-mail)
 - `account_approved`: nothing more
 - `account_rejected`: `reason` (or `None`)
 - `email_claimed`, to the owner of an address that another user gave: `invited` (a `bool`: whether the owner has an open

@@ -28,6 +28,7 @@ _IP_ADDRESS = re.compile(
 # Some mail programs take these schemes for the start of a link also without `//`.
 _SCHEME = re.compile(r"://|\b(?:https?|ftps?|mailto|javascript|vbscript):\S|\bdata:\w+/", re.IGNORECASE)
 _INVISIBLE = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]")
+_SHORT_NAME = 2  # letters: those of countries
 # Top-level domains without registration (RFC 2606, 6761, 6762, 7686). Some mail programs make links of them.
 _SPECIAL_TOP_LEVEL_DOMAINS = frozenset({"example", "internal", "invalid", "local", "localhost", "onion", "test"})
 
@@ -56,8 +57,11 @@ def refuse_public_suffix(domain: str) -> str:
     return domain
 
 
-def refuse_url(name: str) -> str:
+def refuse_url(name: str, *, may_have_initials: bool = False) -> str:
     """Return the name unchanged.
+
+    Args:
+        may_have_initials: whether it is a person's, so that `J.Li` is an initial and a name.
 
     Raises:
         ValueError: a mail program would make a link of it, or of a part.
@@ -67,12 +71,20 @@ def refuse_url(name: str) -> str:
         if _SCHEME.search(text):
             raise ValueError("A name may hold no URL: remove it.")
         for found in (*_HOST.finditer(text), *_IP_ADDRESS.finditer(text)):
+            if may_have_initials and _has_initials(found[0]) and text[found.end() : found.end() + 1] != "/":
+                continue
             if _is_host(found[0]):
                 raise ValueError(
                     f"A name may hold no web address, and {found[0]} looks like one: put a space after the dot, or "
                     "write Growfin instead of growfin.com."
                 )
     return name
+
+
+def _has_initials(text: str) -> bool:
+    """Return whether the text is capitals and a short name after dots, some of which are also top-level domains."""
+    *initials, name = _DOT.split(text)
+    return all(len(one) == 1 and one.isupper() for one in initials) and len(name) <= _SHORT_NAME and name.istitle()
 
 
 def _is_host(text: str) -> bool:

@@ -62,7 +62,7 @@ class TestAddresses:
         assert (await sign_up(desk, widen(email).upper())).json()["email"] == email
         assert ok(await sign_in(desk, email))["user"]["email"] == email
         assert ok(await sign_in(desk, widen(email)))["user"]["email"] == email
-        invited = {"email": widen(email), "firstName": "Mia", "role": "ENGINEER"}
+        invited = {"email": widen(desk.admin.email), "firstName": "Mia", "role": "ENGINEER"}
         assert_problem(await desk.admin.post("/users", invited), 409, "email_taken")
         change = {"email": widen(desk.admin.email), "password": PASSWORD}
         assert_problem(await desk.admin.post("/auth/email/change", change), 422, "same_email")
@@ -74,9 +74,12 @@ class TestAddresses:
         first, second = [await desk.open(requester={"email": one}) for one in (email, widen(email))]
         assert first["requester"] == second["requester"]
         assert second["requester"]["email"] == email
-        for parameters in ({"requester": widen(email)}, {"customerEmail": widen(email)}):
+        for parameters in (
+            {"requester": widen(email)}, {"requester": email.replace("@", "\uff20")}, {"customerEmail": widen(email)},
+        ):  # fmt: skip
             assert len(ok(await desk.admin.get("/tickets", params=parameters))["items"]) == 2
         assert len(ok(await desk.admin.get("/requesters", params={"email": widen(email)}))["items"]) == 1
+        ok(await desk.admin.get("/tickets", params={"assignee": desk.admin.email.replace("@", "\uff20")}))
 
     @pytest.mark.parametrize("local", ["m\u0131ke", "mik\u0435", "\ufb01le", "\U0001f600"])
     async def test_an_account_has_no_address_that_looks_like_another(self, desk: Desk, local: str) -> None:

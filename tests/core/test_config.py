@@ -114,6 +114,30 @@ def test_error_messages_contain_no_secret(monkeypatch: pytest.MonkeyPatch, name:
     assert "hunter2" not in settings_error(monkeypatch, **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SESSION_MAX_DAYS", "abc", "must be a whole number"),
+        ("SESSION_MAX_DAYS", "1.5", "must be a whole number"),
+        ("SESSION_MAX_DAYS", "0", "must be at least 1"),
+        ("PORT", "70000", "must be at most 65535"),
+        ("STATEMENT_TIMEOUT", "soon", "must be a number"),
+        ("ORG_POOL_SHARE", "0", "must be more than 0"),
+        ("BODY_TIMEOUT", "601", "must be at most 600"),
+        ("WORKER", "maybe", "must be 'inline' or 'off'"),
+        ("ORG_SIGN_UP_TOKEN", "too-short", "must have at least 16 characters"),
+        ("TRUSTED_PROXIES", "proxy.internal", "must be addresses or networks such as 10.0.0.0/8, separated by commas"),
+        ("SIGN_UP_LIMIT", "often", "must be one positive rate, such as 10/minute or 10/5 minutes"),
+        ("OIDC_PROVIDERS", '{"google": {}}', "google.issuer: is required"),
+        ("OIDC_PROVIDERS", '{"google": 1}', "google: must be a JSON object"),
+    ],
+)
+def test_the_message_is_in_the_words_of_the_service(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    assert settings_error(monkeypatch, **{name: value}).lower() == f"{name}: {message}".lower()
+
+
 class TestSecretKey:
     @pytest.mark.parametrize(
         "key",

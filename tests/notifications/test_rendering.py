@@ -42,7 +42,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "invitation": LINK,
     "verify_domain": LINK | {"domain": "growfin.com"},
     "domain_lost": {"domain": "growfin.com", "new_domain": "1.displaced.invalid"},
-    "sign_up_requested": {"role": "ENGINEER"},
+    "sign_up_requested": {"role": "ENGINEER", "name": "Bo Ek", "email": "bo@growfin.test", "verified": False},
     "account_approved": {},
     "account_rejected": {"reason": "We do not know you."},
     "email_claimed": {"invited": False},

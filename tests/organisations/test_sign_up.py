@@ -156,7 +156,19 @@ async def test_a_refused_sign_up_leaves_the_domain_free(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "domain", ["com", "co.uk", "localhost", "CO.UK.", "internal", "github.io", "рф", "1.displaced.invalid"]
+    "domain",
+    [
+        "com",
+        "co.uk",
+        "localhost",
+        "CO.UK.",
+        "internal",
+        "github.io",
+        "рф",
+        "1.displaced.invalid",
+        "xn--a.com",
+        "xn--zzzzz99999.com",
+    ],
 )
 async def test_a_domain_that_nobody_can_own_is_refused(api: Api, domain: str) -> None:
     assert read_invalid_fields(await sign_up(api, domain)) == {"domain"}

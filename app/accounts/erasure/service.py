@@ -9,17 +9,26 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
+from app.access.credential_changes import record_credential_change
 from app.accounts.pictures.models import Picture
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links.models import Link
+from app.accounts.users import queries as users
+from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import UserErased
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import ANONYMOUS_FIRST_NAME, ANONYMOUS_LAST_NAME, AccountStatus, erased_email
+from app.accounts.users.rules import ANONYMOUS_FIRST_NAME, ANONYMOUS_LAST_NAME, AccountStatus, erased_email, gives_way
 from app.accounts.users.service import changing_user
 from app.core.outbox.events import Actor, ReactionOnly, record
+from app.organisations.queries import lock_organisation
 
 # The tables of accounts that hold data of one user. Other domains delete their own when they react to `UserErased`.
 PERSONAL_TABLES = (Credential, UserWord, Link, Picture)
+_UNCONFIRMED_OWNER = (
+    "A user who signed up with this e-mail, and never confirmed it, was given a staff account. If you do not know "
+    "them, erase the account with DELETE /users/{id}, and try again. Otherwise ask them to confirm the address: "
+    "POST /auth/email/resend mails a link."
+)
 
 
 async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
@@ -52,6 +61,37 @@ async def erase_locked(db: AsyncSession, user: User, *, at: datetime, actor: Act
     for table in PERSONAL_TABLES:
         await db.execute(delete(table).where(table.org_id == user.org_id, table.user_id == user.id))
     _make_anonymous(user)
+
+
+async def free_email(db: AsyncSession, org_id: UUID, email: str, *, at: datetime, actor: Actor) -> None:
+    """Erase the sign-up that has an e-mail without having proved it, before an admin or a product gives it to a user.
+
+    Otherwise an outsider could block a colleague's invitation. Only a customer and a sign-up that was not approved
+    give way: an admin has trusted the others.
+
+    Args:
+        at: the organisation's time.
+
+    Raises:
+        EmailTaken: an account has the address that does not give way.
+    """
+    owner_id = await users.find_id_by_email(db, org_id, email)
+    if owner_id is None:
+        return
+    await lock_organisation(db, org_id, shared=True)  # no role changes until this commits
+    try:
+        owner = await users.lock_user(db, org_id, owner_id)
+    except UserNotFound:
+        return
+    if owner.email != email:
+        return
+    if owner.email_verified_at is not None or not await users.signed_up_on_their_own(db, owner):
+        raise EmailTaken
+    if not gives_way(owner.role_kind, owner.status):
+        raise EmailTaken(_UNCONFIRMED_OWNER)
+    await erase_locked(db, owner, at=at, actor=actor)
+    record_credential_change(db, org_id, owner.id)  # it may have a session
+    await db.flush()  # before the new user is inserted: SQLAlchemy would update last
 
 
 def _make_anonymous(user: User) -> None:

@@ -68,7 +68,8 @@ async def invite_user(
 
     The link's token can be used once, with `POST /auth/invitation/accept`, within 7 days. The role, given by `role` or
     `roleId`, must not have permissions that you lack, or a higher kind than yours (`ADMIN`, then `ENGINEER`, then
-    `CUSTOMER`).
+    `CUSTOMER`). A customer or a waiting sign-up that has the e-mail without having verified it is erased: its tickets
+    stay.
     """
     services = get_services(request)
     await services.attempts.count_invitation(caller.org_id, body.email, address_of(request))

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller, ensure_can_grant, ensure_freshly_authenticated
 from app.access.tenant import Tenant
 from app.access.user_permissions import RoleKind, amounts_to_admin
+from app.accounts.erasure.service import free_email
 from app.accounts.invitations.errors import NotInvited
 from app.accounts.roles import queries as roles
 from app.accounts.roles.models import AnyRole
@@ -52,6 +53,8 @@ class NewInvitation:
 async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tuple[User, Link]:
     """Create an account that cannot act yet, and mail a link with which its user sets a password.
 
+    A sign-up that has the address, and never proved it, is erased.
+
     Raises:
         BadInput: there is no such role.
         PrivilegeEscalation: the role has permissions that the caller lacks, or a kind above the caller's.
@@ -63,6 +66,7 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     ensure_can_grant(caller, role.kind, permissions)
     if amounts_to_admin(role.kind, permissions):
         ensure_freshly_authenticated(caller)
+    await free_email(db, caller.org_id, new.user.email, at=caller.now, actor=caller.actor)
     user = build_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
     user.assign_role(role)
     await add_user(db, user, password_hash=None)

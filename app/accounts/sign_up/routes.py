@@ -43,7 +43,8 @@ async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Requ
     """Create an active admin of the secret key's organisation, who is available for tickets at once.
 
     A mail with a link verifies the e-mail address, which is needed to set up a second factor. Tickets that wait for an
-    assignee are assigned before the response. Send the secret key in the header `X-Org-Secret` or in the body.
+    assignee are assigned before the response. A customer or a waiting sign-up that has the e-mail without having
+    verified it is erased. Send the secret key in the header `X-Org-Secret` or in the body.
     """
     services = get_services(request)
     await services.attempts.count_sign_up(address_of(request), caller.org_id)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import ProductCaller
 from app.access.tenant import Tenant
 from app.access.user_permissions import RoleKind
+from app.accounts.erasure.service import free_email
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
@@ -33,6 +34,8 @@ async def sign_up_admin(
 ) -> User:
     """Create an active, available admin. Waiting tickets are assigned to them when this commits.
 
+    A sign-up that has the address, and never proved it, is erased.
+
     Args:
         address: the client's address, which the page of the mailed link shows to the owner of the e-mail address.
         sends_mail: whether to mail the link that verifies the e-mail address.
@@ -40,6 +43,7 @@ async def sign_up_admin(
     Raises:
         EmailTaken
     """
+    await free_email(db, caller.org_id, new.email, at=caller.now, actor=caller.actor)
     user = build_user(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add_user(db, user, password_hash)
     record(

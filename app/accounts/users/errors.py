@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.accounts.users.rules import AccountStatus
-from app.core.errors import BadInput, Conflict, NotFound
+from app.core.errors import BadInput, Conflict, Forbidden, NotFound
 
 
 class UserNotFound(NotFound):
@@ -21,6 +21,15 @@ class EmailTaken(Conflict):
 
     code = "email_taken"
     title = "Another user of this organisation has this e-mail. Use another address."
+    advice = "Use another address, or follow `detail`: it says so if the other user never confirmed the e-mail."
+
+
+class EmailNotVerified(Forbidden):
+    """The e-mail is not verified at the provider, or not in Tessera: the account may not be its owner's."""
+
+    code = "email_not_verified"
+    title = "The e-mail is not verified."
+    advice = "`detail` says whether to verify it at the provider or in Tessera, and how."
 
 
 class WeakPassword(BadInput):

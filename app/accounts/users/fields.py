@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from app.accounts.roles.rules import ENGINEER
+from app.accounts.users import rules
 from app.core.email_addresses import Email, KnownEmail
 from app.core.fields import Name, OptionalName
 from app.core.security.password_preparation import prepare_new_password
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
-
-def _refuse_url(name: str) -> str:
-    if "://" in unicodedata.normalize("NFKC", name):
-        raise ValueError("A name may hold no URL: remove it.")
-    return name
-
-
-FirstName = Annotated[Name, AfterValidator(_refuse_url), Field(description="The user's first name.", examples=["Ada"])]
+FirstName = Annotated[
+    Name, AfterValidator(rules.refuse_url_as_name), Field(description="The user's first name.", examples=["Ada"])
+]
 LastName = Annotated[
     OptionalName,
-    AfterValidator(_refuse_url),
+    AfterValidator(rules.refuse_url_as_name),
     Field(description="The user's last name; empty for a user with one name.", examples=["Lovelace"]),
 ]
 EmailField = Annotated[

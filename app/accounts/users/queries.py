@@ -16,11 +16,14 @@ from app.access.user_permissions import RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.errors import UserNotFound
+from app.accounts.users.events import UserSignedUp
 from app.accounts.users.filters import UserFilters
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.filters import make_conditions
+from app.core.outbox.events import ActorType
+from app.core.outbox.models import EventRow
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.models import Organisation, OrganisationStatus
 
@@ -102,6 +105,21 @@ async def find_id_by_email(db: AsyncSession, org_id: UUID, email: str) -> UUID |
         select(User.id).where(User.org_id == org_id, User.email == email, User.status != AccountStatus.ERASED)
     )
     return found
+
+
+async def signed_up_on_their_own(db: AsyncSession, user: User) -> bool:
+    """Return whether a user asked for the account, which no admin or product made."""
+    found = await db.scalar(
+        select(EventRow.seq)
+        .where(
+            EventRow.org_id == user.org_id,
+            EventRow.subject_id == user.id,
+            EventRow.type == UserSignedUp.type,
+            EventRow.actor_type == ActorType.USER,
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None:

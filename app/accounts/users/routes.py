@@ -17,7 +17,14 @@ from app.access.trust_requirements import Applies
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import models, queries, service
-from app.accounts.users.errors import CustomerNotAvailable, LastAdmin, NotActiveYet, NotPending, UserNotFound
+from app.accounts.users.errors import (
+    CustomerNotAvailable,
+    EmailNotVerified,
+    LastAdmin,
+    NotActiveYet,
+    NotPending,
+    UserNotFound,
+)
 from app.accounts.users.examples import ENGINEER_USER
 from app.accounts.users.rules import AccountStatus
 from app.accounts.users.schemas import (
@@ -86,7 +93,7 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserDetails:
     operation_id="changeUser",
     summary="Change a user's role, status or availability",
     responses=responses(
-        UserNotFound, PrivilegeEscalation, LastAdmin, NotActiveYet, CustomerNotAvailable,
+        UserNotFound, PrivilegeEscalation, EmailNotVerified, LastAdmin, NotActiveYet, CustomerNotAvailable,
         body=True, example_overrides={200: ENGINEER_USER},
     ),
 )  # fmt: skip
@@ -95,7 +102,8 @@ async def change_user(user_id: UserId, body: UserUpdate, caller: AdminEditor, re
 
     You cannot change a user whose kind of role is higher than yours (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or who
     has permissions that you lack, and you cannot give such a role. Users cannot be available before their account was
-    active. An organisation keeps at least one active admin with the built-in role and no denied permissions.
+    active. An organisation keeps at least one active admin with the built-in role and no denied permissions. A user who
+    signed up gets a role that allows more only after verifying the e-mail.
     """
     async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         return await _details_of(db, await service.change(db, caller, user_id, body.changes()))
@@ -105,10 +113,14 @@ async def change_user(user_id: UserId, body: UserUpdate, caller: AdminEditor, re
     "/{id}/approve",
     operation_id="approveUser",
     summary="Approve a user who signed up",
-    responses=responses(UserNotFound, PrivilegeEscalation, NotPending, example_overrides={200: ENGINEER_USER}),
+    responses=responses(
+        UserNotFound, PrivilegeEscalation, EmailNotVerified, NotPending, example_overrides={200: ENGINEER_USER}
+    ),
 )
 async def approve_user(user_id: UserId, caller: AdminEditor, request: Request) -> UserDetails:
     """Make an account active that is `PENDING` or `REJECTED`. The user gets a mail.
+
+    The user must have verified the e-mail (`emailVerified`): anyone can sign up with the address of another person.
 
     Admins and engineers become available, and waiting tickets are assigned at once.
     """
@@ -135,9 +147,10 @@ async def reject_user(
     operation_id="setUserRole",
     summary="Set a user's role",
     responses=responses(
-        UserNotFound, PrivilegeEscalation, LastAdmin, body=True, example_overrides={200: ENGINEER_USER}
+        UserNotFound, PrivilegeEscalation, EmailNotVerified, LastAdmin,
+        body=True, example_overrides={200: ENGINEER_USER},
     ),
-)
+)  # fmt: skip
 async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: AdminEditor, request: Request) -> UserDetails:
     """Give a user a built-in role or one of the organisation's own, which replaces the present one.
 
@@ -164,7 +177,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     "/{id}/permissions",
     operation_id="setUserPermissions",
     summary="Grant or deny permissions to a user",
-    responses=responses(UserNotFound, PrivilegeEscalation, LastAdmin, body=True),
+    responses=responses(UserNotFound, PrivilegeEscalation, EmailNotVerified, LastAdmin, body=True),
 )
 async def set_user_permissions(
     user_id: UserId, body: UserPermissionsUpdate, caller: AdminEditor, request: Request

@@ -9,6 +9,7 @@ from uuid import UUID
 from app.access.user_permissions import RoleKind
 from app.core.email_addresses import RESERVED_EMAIL_DOMAIN
 from app.core.words import index_name, index_words
+from app.organisations.rules import refuse_url
 
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
@@ -59,6 +60,11 @@ def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
     return status == AccountStatus.ACTIVE and verified
 
 
+def gives_way(role_kind: RoleKind, status: AccountStatus) -> bool:
+    """Return whether a sign-up that never proved its e-mail is erased when an admin gives the address to a user."""
+    return role_kind == RoleKind.CUSTOMER or status in APPROVABLE
+
+
 # --- permissions -----------------------------------------------------------------------------------------------------
 
 
@@ -84,6 +90,18 @@ def can_raise_permissions(
 def erased_email(user_id: UUID) -> str:
     """Return the address that replaces an erased user's."""
     return f"erased-{user_id}@{RESERVED_EMAIL_DOMAIN}"
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def refuse_url_as_name(name: str) -> str:
+    """Return a user's first or last name unchanged.
+
+    Raises:
+        ValueError: a mail program would make a link of it, or of a part.
+    """
+    return refuse_url(name, may_have_initials=True)
 
 
 # --- search ----------------------------------------------------------------------------------------------------------

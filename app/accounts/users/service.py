@@ -20,7 +20,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
 from app.accounts.users.availability import recording_availability
-from app.accounts.users.errors import LastAdmin, NotActiveYet, NotPending, UserNotFound
+from app.accounts.users.errors import EmailNotVerified, LastAdmin, NotActiveYet, NotPending, UserNotFound
 from app.accounts.users.events import (
     UserApproved,
     UserPermissionsChanged,
@@ -36,6 +36,11 @@ from app.core.security.access_tokens import InvalidToken
 from app.organisations.queries import lock_organisation
 
 OWN_PERMISSIONS_MESSAGE = "You cannot give yourself more permissions: ask another admin."
+_UNPROVED_MESSAGE = (
+    "Whoever signed up with this e-mail has not shown that it is theirs. Ask them to follow the link in the mail "
+    "(POST /auth/email/resend mails another), or invite the address with POST /users, which replaces a sign-up that "
+    "waits for approval or a customer."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +117,12 @@ async def change(db: AsyncSession, caller: UserCaller, user_id: UUID, changes: U
     Raises:
         CustomerNotAvailable
         NotActiveYet: the account was never active.
+        EmailNotVerified: the role allows more than the present one.
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
         if changes.role_kind is not None:
-            _assign_role(db, caller, user, BUILT_IN[changes.role_kind])
+            await _assign_role(db, caller, user, BUILT_IN[changes.role_kind])
         if changes.available is not None:
             user.set_available(changes.available)
             if changes.available and user.status not in rules.SETTLED:
@@ -147,7 +153,19 @@ async def suspend_locked(db: AsyncSession, user: User, *, at: datetime, actor: A
     record(db, UserSuspended(at=at, actor=actor, user_id=user.id))
 
 
-def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) -> None:
+async def _ensure_address_is_not_anothers(db: AsyncSession, user: User) -> None:
+    """Refuse to trust an account whose owner only claims to own its e-mail: an outsider may have made it.
+
+    Of an account that an admin or a product made, they chose the address themselves.
+
+    Raises:
+        EmailNotVerified
+    """
+    if user.email_verified_at is None and await queries.signed_up_on_their_own(db, user):
+        raise EmailNotVerified(_UNPROVED_MESSAGE)
+
+
+async def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) -> None:
     """Assign a role, unless the user has it already; permission overrides stay.
 
     The caller needs all permissions of the role, even those that are denied to the user: the denial may be lifted.
@@ -155,6 +173,7 @@ def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole
 
     Raises:
         PrivilegeEscalation
+        EmailNotVerified: the role allows more than the present one.
     """
     if user.effective_role_id == role.id:
         return
@@ -162,6 +181,8 @@ def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole
     ensure_can_grant(caller, role.kind, permissions)
     if user.id == caller.user.id and exceeds(permissions, user.role_permissions):
         raise PrivilegeEscalation(OWN_PERMISSIONS_MESSAGE)
+    if role.kind.outranks(user.role_kind) or exceeds(permissions, user.role_permissions):
+        await _ensure_address_is_not_anothers(db, user)
     record(
         db,
         UserRoleChanged(
@@ -181,12 +202,13 @@ async def approve(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     """Make the account of a user who signed up active, even if it was rejected before.
 
     Raises:
-        NotPending
+        NotPending, EmailNotVerified
         UserNotFound, PrivilegeEscalation, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
         if user.status not in rules.APPROVABLE:
             raise NotPending
+        await _ensure_address_is_not_anothers(db, user)
         user.activate()
         record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
@@ -212,10 +234,11 @@ async def set_role(db: AsyncSession, caller: UserCaller, user_id: UUID, role_id:
 
     Raises:
         BadInput: there is no such role.
+        EmailNotVerified: the role allows more than the present one.
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
-        _assign_role(db, caller, user, await roles.lock_assignable(db, caller.org_id, role_id))
+        await _assign_role(db, caller, user, await roles.lock_assignable(db, caller.org_id, role_id))
     return user
 
 
@@ -225,12 +248,15 @@ async def set_permissions(
     """Replace the permissions that a user is granted and denied on top of the role.
 
     Raises:
+        EmailNotVerified: they could allow more than before.
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
         before, after = (user.granted, user.denied), (sorted(granted), sorted(denied))
-        if user_id == caller.user.id and rules.can_raise_permissions(before, after):
-            raise PrivilegeEscalation(OWN_PERMISSIONS_MESSAGE)
+        if rules.can_raise_permissions(before, after):
+            if user_id == caller.user.id:
+                raise PrivilegeEscalation(OWN_PERMISSIONS_MESSAGE)
+            await _ensure_address_is_not_anothers(db, user)
         if before != after:
             user.set_permission_overrides(granted, denied)
             record(

@@ -11,7 +11,7 @@ from app.access.limited_operations import limited
 from app.access.operation_requirements import CurrentUserBefore2FA, FreshUserBefore2FA
 from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
-from app.authentication.errors import EmailNotVerified
+from app.accounts.users.errors import EmailNotVerified
 from app.authentication.second_factor import service
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import (

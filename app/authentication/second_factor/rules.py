@@ -16,13 +16,21 @@ MAX_ACCOUNT_LENGTH = 100
 
 
 def normalise_totp(typed: str) -> str:
-    """Return a code that was typed or pasted without its separators, and with full-width digits as plain ones."""
-    return "".join(character for character in unicodedata.normalize("NFKC", typed) if not _is_separator(character))
+    """Return a code that was typed or pasted, without its separators, and in the digits 0 to 9 of whatever script."""
+    return "".join(
+        _to_plain_digit(character) for character in unicodedata.normalize("NFKC", typed) if not _is_separator(character)
+    )
+
+
+def _to_plain_digit(character: str) -> str:
+    return str(unicodedata.decimal(character, character))
 
 
 def normalise_recovery_code(typed: str) -> str:
     """Return the letters and digits of a recovery code that was typed or pasted: in any case, width and grouping."""
-    return "".join(character for character in unicodedata.normalize("NFKC", typed).upper() if character.isalnum())
+    return "".join(
+        _to_plain_digit(character) for character in unicodedata.normalize("NFKC", typed).upper() if character.isalnum()
+    )
 
 
 def _is_separator(character: str) -> bool:

@@ -14,9 +14,9 @@ from app.access.errors import PrivilegeEscalation
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
+from app.accounts.users.errors import EmailNotVerified
 from app.accounts.users.models import User
 from app.accounts.users.service import changing_user
-from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor import codes, rules
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.errors import (

@@ -14,9 +14,8 @@ from app.access.services import get_services
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
-from app.accounts.users.errors import UserNotFound
+from app.accounts.users.errors import EmailNotVerified, UserNotFound
 from app.accounts.users.models import User
-from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCodeAtSignIn
 from app.authentication.sessions.clients import read_client_info

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.accounts.users.rules import refuse_url_as_name
 from app.authentication.social.errors import IdentificationFailed
 from app.core.email_addresses import normalise_email, refuse_reserved_email
 from app.core.fields import is_visible
@@ -111,10 +112,11 @@ def clean_name(value: object) -> str:
         return ""
     spaced = "".join(" " if character.isspace() else character for character in value[: 10 * MAX_NAME_LENGTH])
     visible = "".join(character for character in spaced if unicodedata.category(character) not in _INVISIBLE)
-    if "://" in unicodedata.normalize("NFKC", visible):
-        return ""
     name = " ".join(visible.split())[:MAX_NAME_LENGTH].strip()
-    return name if is_visible(name) else ""
+    try:
+        return refuse_url_as_name(name) if is_visible(name) else ""
+    except ValueError:
+        return ""
 
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})

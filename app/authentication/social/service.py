@@ -16,11 +16,10 @@ from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
 from app.accounts.users.creation import NewUser, add_user, build_user
-from app.accounts.users.errors import EmailTaken, UserNotFound
+from app.accounts.users.errors import EmailNotVerified, EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus, status_of_sign_up
-from app.authentication.errors import EmailNotVerified
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in

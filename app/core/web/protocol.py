@@ -6,16 +6,19 @@ It also makes the responses to requests that never reach the application: 400, 4
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+from httptools import HttpParserInvalidURLError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.core import telemetry
 from app.core.ids import new_id
 from app.core.web.cors import ORIGINS, VARY, Origins, make_cors_headers
 from app.core.web.exchange import VALID_REQUEST_ID
+from app.core.web.malformed_http import describe_malformed_http
 from app.core.web.problems import CODES_BY_STATUS, make_problem
 from app.core.web.refusals import CLOSE, HEADERS_TOO_LARGE, MAX_URL_BYTES, URI_TOO_LONG, Refusal
 
@@ -114,8 +117,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse malformed HTTP with a problem document."""
-        self._refuse(Refusal(400, *CODES_BY_STATUS[400], msg, CLOSE))
+        """Refuse malformed HTTP with a problem document that names the fault, which uvicorn has just caught."""
+        fault = sys.exception()
+        if isinstance(fault and fault.__context__, HttpParserInvalidURLError) and len(self.url) > MAX_URL_BYTES:
+            self._refuse(URI_TOO_LONG)  # one of 64 KiB or more in a single read never reaches the edge
+        else:
+            self._refuse(Refusal(400, *CODES_BY_STATUS[400], describe_malformed_http(fault) or msg, CLOSE))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

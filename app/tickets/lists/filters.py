@@ -15,6 +15,7 @@ from app.core.database.filters import SEARCH_RULES, Filters, find_operators
 from app.core.email_addresses import KnownEmail, KnownRequesterEmail
 from app.core.errors import BadInput
 from app.core.fields import DEPRECATED, OptionalParameter, SearchInput, Timestamp
+from app.core.lookalikes import map_widths
 from app.core.search_texts import MIN_PREFIX_LENGTH
 from app.core.words import MAX_WORD_LENGTH
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
@@ -34,7 +35,7 @@ _EMAIL: TypeAdapter[str] = TypeAdapter(KnownRequesterEmail)
 def _parse_user(value: object, *words: str) -> object:
     if value in words:
         return value
-    text = str(value)
+    text = map_widths(str(value))  # the @ of an address may be full-width, too
     return _EMAIL.validate_python(text) if "@" in text else UUID(text)
 
 

@@ -19,10 +19,11 @@ from app.accounts.users.models import Credential
 from app.core.database.base import Base, TableKind, find_tables
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import make_link_token
-from tests.accounts.sign_up.test_public_sign_up import sign_in
+from tests.accounts.sign_up.test_public_sign_up import sign_in, sign_up
 from tests.accounts.stored_rows import list_account_events, list_links, list_users
 from tests.accounts.users_and_roles import add_role, add_signed_in_user
-from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
+from tests.authentication.account_state import NEW_PASSWORD, update_user, verify_email
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk, open_session
 from tests.problems import assert_problem, read_invalid_fields
 from tests.services import unique_email
 
@@ -140,6 +141,43 @@ class TestInviting:
         created = await invite(desk)
         for email in (desk.admin.email, created["email"].upper()):
             assert_problem(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
+
+    @pytest.mark.parametrize("role", ["CUSTOMER", "ENGINEER"])
+    @pytest.mark.parametrize("way", ["invitation", "secret key"])
+    async def test_a_sign_up_whose_address_was_never_proved_gives_way(self, desk: Desk, role: str, way: str) -> None:
+        """Otherwise an outsider who signs up with a colleague's address blocks the colleague."""
+        email = unique_email()
+        assert (await sign_up(desk, email, role=role)).status_code == 201
+        (squatter,) = await list_users(desk, email)
+        session = await open_session(desk, squatter)
+        if way == "invitation":
+            created = await invite(desk, email)
+            assert (await accept(desk, await latest_link_token(desk), NEW_PASSWORD)).status_code == 200
+        else:
+            body = {"firstName": "Mia", "email": email, "password": NEW_PASSWORD, "secret": desk.secret}
+            created = (await desk.api.http.post("/auth/admin/signup", json=body)).json()
+        (user,) = await list_users(desk, email)
+        assert (str(user.id), user.status) == (created["id"], "ACTIVE")
+        assert_problem(await sign_in(desk, email), 401, "wrong_email_or_password")
+        assert_problem(await session.post("/auth/signout-all"), 401, "invalid_token")
+        assert (await sign_in(desk, email, NEW_PASSWORD)).status_code == 200
+        assert ("user.erased", {"userId": str(squatter.id)}) in await list_account_events(desk)
+
+    async def test_an_unproved_sign_up_with_staff_rights_keeps_its_address_and_the_answer_says_so(
+        self, desk: Desk
+    ) -> None:
+        email = unique_email()
+        await sign_up(desk, email, role="ENGINEER")
+        await update_user(desk, (await list_users(desk, email))[0].id, status="ACTIVE")
+        problem = assert_problem(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
+        assert "never confirmed" in problem["detail"]
+
+    async def test_a_sign_up_whose_address_is_proved_is_not_replaced(self, desk: Desk) -> None:
+        email = unique_email()
+        await sign_up(desk, email)
+        await verify_email(desk.api.http, await latest_link_token(desk))
+        assert_problem(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
+        assert (await sign_in(desk, email)).status_code == 200
 
     @pytest.mark.parametrize(
         ("fields", "wrong"),

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from app.accounts.roles.rules import ENGINEER as ENGINEER_ROLE
+from app.accounts.single_use_links.models import LinkPurpose
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import (
     ADMIN,
@@ -18,8 +20,10 @@ from tests.accounts.users_and_roles import (
     ok,
     read_row,
 )
-from tests.organisation_client import Api, Desk, create_desk, open_session
+from tests.authentication.account_state import latest_token, verify_email
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk, open_session
 from tests.problems import assert_problem, read_invalid_fields
+from tests.services import unique_email
 
 
 async def test_an_approved_user_can_act(desk: Desk) -> None:
@@ -152,3 +156,45 @@ async def test_an_admin_of_another_organisation_cannot_decide(api: Api, database
         assert_problem(await stranger.post(f"/users/{row.id}/{verb}"), 404, "user_not_found")
         assert_problem(await stranger.post(f"/users/{UUID(int=1)}/{verb}"), 404, "user_not_found")
     assert (await read_row(desk, row.id)).status == "PENDING"
+
+
+async def sign_up(desk: Desk, role: str) -> str:
+    """Sign up over HTTP without following the link; return the id."""
+    body = {"org": desk.domain, "role": role, "firstName": "Eve", "email": unique_email(), "password": PASSWORD}
+    answer = await desk.api.http.post("/auth/signup", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def test_a_sign_up_whose_address_was_never_proved_gets_no_staff_account(desk: Desk) -> None:
+    """Anyone can sign up with the address of a colleague, and with a password of their own."""
+    waiting = await sign_up(desk, "ENGINEER")
+    customer = await sign_up(desk, "CUSTOMER")
+    view = [{"resource": "tickets", "view": True}]
+    answers = [
+        await desk.admin.post(f"/users/{waiting}/approve"),
+        await desk.admin.patch(f"/users/{waiting}", {"role": "ADMIN"}),
+        *[await desk.admin.patch(f"/users/{customer}", {"role": role}) for role in ("ENGINEER", "ADMIN")],
+        await desk.admin.put(f"/users/{customer}/role", {"roleId": str(ENGINEER_ROLE.id)}),
+        await desk.admin.put(f"/users/{customer}/permissions", {"granted": view, "denied": []}),
+    ]
+    for answer in answers:
+        assert "POST /users" in assert_problem(answer, 403, "email_not_verified")["detail"]
+    assert ok(await desk.admin.post(f"/users/{waiting}/reject"))["status"] == "REJECTED"
+    assert_problem(await desk.admin.post(f"/users/{waiting}/approve"), 403, "email_not_verified")
+    assert ok(await desk.admin.get(f"/users/{customer}"))["role"] == "CUSTOMER"
+
+
+async def test_a_sign_up_is_approved_and_promoted_once_the_address_is_proved(desk: Desk) -> None:
+    user_id = await sign_up(desk, "ENGINEER")
+    token = await latest_token(desk, UUID(user_id), LinkPurpose.VERIFY_EMAIL)
+    ok(await verify_email(desk.api.http, token))
+    assert ok(await desk.admin.post(f"/users/{user_id}/approve"))["status"] == "ACTIVE"
+    assert ok(await desk.admin.patch(f"/users/{user_id}", {"role": "ADMIN"}))["role"] == "ADMIN"
+
+
+async def test_an_admin_made_with_the_secret_key_can_be_promoted_again_without_proof(desk: Desk) -> None:
+    body = {"firstName": "Bo", "email": unique_email(), "password": PASSWORD, "secret": desk.secret}
+    user_id = (await desk.api.http.post("/auth/admin/signup", json=body)).json()["id"]
+    for role in ("CUSTOMER", "ENGINEER", "ADMIN"):
+        assert ok(await desk.admin.patch(f"/users/{user_id}", {"role": role}))["role"] == role

@@ -101,7 +101,7 @@ class TestConfirming:
         assert await list_events(desk, user.id) == [("user.second_factor_enabled", {})]
 
     @pytest.mark.parametrize(
-        "code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", "12 345", "492-03", " -", "", None, 123456]
+        "code", ["12345", "1234567", "12345a", "一二三四五六", "12 345", "492-03", " -", "", None, 123456]
     )
     async def test_an_invalid_code_field_is_reported(self, desk: Desk, code: object) -> None:
         user = await create_unprotected_user(desk)
@@ -119,6 +119,12 @@ class TestConfirming:
 
         pasted = f" {recovery_code.lower().replace('-', separator)} "
         assert (await user.post("/auth/2fa/disable", {"recoveryCode": pasted})).status_code == 204
+
+    @pytest.mark.parametrize("zero", [0x660, 0x6F0, 0x966, 0xFF10], ids=["Arabic", "Persian", "Devanagari", "wide"])
+    async def test_a_code_may_have_the_digits_of_any_script(self, desk: Desk, zero: int) -> None:
+        user = await create_unprotected_user(desk)
+        code = (await set_up(user)).code().translate({ord("0") + digit: zero + digit for digit in range(10)})
+        ok(await user.post("/auth/2fa/confirm", {"code": code}))
 
     async def test_codes_are_taken_in_any_grouping_wherever_they_are_read(self, desk: Desk) -> None:
         protected = await create_protected_user(desk)

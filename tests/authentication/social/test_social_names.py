@@ -18,7 +18,7 @@ CLAIMS = ("name", "given_name", "family_name", "nickname", "preferred_username")
 FIRST, LAST = TypeAdapter(FirstName), TypeAdapter(LastName)
 _PARTS = [
     "Mia", "Stone", " ", "\n", "\0", "\u200b", "\u202e", "\ufeff", "\u0301", "\ud800", "://", "\uff1a\uff0f\uff0f", "@",
-    "_", "x" * 99, "\U0001f469\u200d\U0001f680", "山田", "\u3000",
+    "mia.com", ".io/", "_", "x" * 99, "\U0001f469\u200d\U0001f680", "山田", "\u3000",
 ]  # fmt: skip
 names = st.one_of(
     st.text(max_size=120),

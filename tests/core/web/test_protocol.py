@@ -173,6 +173,28 @@ class TestEverythingElse:
             assert await wire.read_to_end() == b""
 
     @pytest.mark.parametrize(
+        ("head", "said"),
+        [
+            (post("/digest", "Transfer-Encoding: chunked") + b"zz\r\n", "size of a chunk"),
+            (post("/digest", "Transfer-Encoding: chunked") + b"2\r\n{}XX", "malformed chunk"),
+            (post("/digest", "Content-Length: 2", "Content-Length: 3"), "more than one Content-Length"),
+            (post("/digest", "Content-Length: two"), "decimal number"),
+            (post("/digest", "Content-Length: 2", "Transfer-Encoding: chunked"), "both Content-Length and Transfer"),
+            (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "TLS"),
+            (b"GET /a b HTTP/1.1\r\n\r\n", "address without spaces"),
+            (b"GET / HTTP/9.9\r\n\r\n", "HTTP/1.1"),
+            (b"GET http:// HTTP/1.1\r\n\r\n", "RFC 3986"),
+            (b"GET / HTTP/1.1\r\nno header\r\n\r\n", "name of a header"),
+        ],
+    )
+    async def test_the_refusal_of_malformed_http_names_the_fault(self, web: Server, head: bytes, said: str) -> None:
+        async with web.connected() as wire:
+            await wire.send(head)
+            refused = await wire.receive_response()
+            assert (refused.status, refused.problem["code"]) == (400, "bad_request")
+            assert said in refused.problem["detail"]
+
+    @pytest.mark.parametrize(
         ("headers", "body"),
         [
             (["Transfer-Encoding: xchunked"], b"2\r\n{}\r\n0\r\n\r\n"),

@@ -66,6 +66,14 @@ class TestHeads:
             await wire.send(b"GET /" + b"a" * 200_000)
             assert (await wire.receive_response()).problem["code"] == "uri_too_long"
 
+    @pytest.mark.parametrize("size", [65_000, 65_536, 70_000])
+    async def test_a_complete_head_with_a_long_address_gets_a_414(self, service: Server, size: int) -> None:
+        """uvicorn refuses one of 64 KiB or more as malformed, if it arrives in a single read."""
+        async with service.connected() as wire:
+            await wire.send(b"GET /" + b"a" * size + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+            refused = await wire.receive_response()
+            assert (refused.status, refused.problem["code"]) == (414, "uri_too_long")
+
     async def test_a_slow_head_gets_a_408(self, service: Server) -> None:
         async with service.connected() as wire:
             await wire.send(HEAD % ALLOWED.encode())
