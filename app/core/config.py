@@ -41,11 +41,9 @@ _WHOLE_NUMBER = "must be a whole number"
 _NUMBER = "must be a number"
 # By pydantic's type of fault, filled in with its context.
 _MESSAGES = {
-    "int_type": _WHOLE_NUMBER,
     "int_parsing": _WHOLE_NUMBER,
     "int_parsing_size": _WHOLE_NUMBER,
     "int_from_float": _WHOLE_NUMBER,
-    "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": _NUMBER,
     "greater_than": "must be more than {gt}",
@@ -62,7 +60,6 @@ _MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not known",
     "model_type": "must be a JSON object",
-    "model_attributes_type": "must be a JSON object",
 }
 
 
