@@ -47,8 +47,7 @@ async def request_change(
 
 
 async def follow_link(api: Api, desk: Desk, user: SignedInUser) -> httpx.Response:
-    token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
-    return await verify_email(api.http, token)
+    return await verify_email(api.http, await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL))
 
 
 @pytest.fixture

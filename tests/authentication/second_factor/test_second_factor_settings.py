@@ -120,11 +120,9 @@ class TestConfirming:
         pasted = f" {recovery_code.lower().replace('-', separator)} "
         assert (await user.post("/auth/2fa/disable", {"recoveryCode": pasted})).status_code == 204
 
-    @pytest.mark.parametrize("zero", [0x660, 0x6F0, 0x966, 0xFF10], ids=["Arabic", "Persian", "Devanagari", "wide"])
-    async def test_a_code_may_have_the_digits_of_any_script(self, desk: Desk, zero: int) -> None:
-        user = await create_unprotected_user(desk)
-        code = (await set_up(user)).code().translate({ord("0") + digit: zero + digit for digit in range(10)})
-        ok(await user.post("/auth/2fa/confirm", {"code": code}))
+    async def test_a_code_may_have_arabic_digits(self, desk: Desk) -> None:
+        code = (await set_up(user := await create_unprotected_user(desk))).code()
+        ok(await user.post("/auth/2fa/confirm", {"code": "".join(chr(0x660 + int(digit)) for digit in code)}))
 
     async def test_codes_are_taken_in_any_grouping_wherever_they_are_read(self, desk: Desk) -> None:
         protected = await create_protected_user(desk)
