@@ -47,7 +47,6 @@ STEPS = [
     r"    type: ticket\.created\n    actor\.type: ORGANISATION\n",
     r"    type: ticket\.status_changed\n    actor\.type: SYSTEM\n",
     r"    status: PENDING\n",
-    r"    email: bo@growfin\.tour\d+\.com\n",
     r"    email: bo@growfin\.tour\d+\.com\n    role: ENGINEER\n    status: ACTIVE\n",
     r"    reference: GROWFIN-2\n    status: IN_PROGRESS\n    assignee\.firstName: Bo\n    acceptedAt: 20",
     r"    reference: GROWFIN-2\n    title: Cannot sign in\n",
@@ -55,16 +54,11 @@ STEPS = [
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-async def address(server: TestServer, data_dir: Path) -> AsyncIterator[str]:
+async def address(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a service with a worker, on a separate database."""
     name = f"readme_{uuid4().hex[:8]}"
     await copy_database(server, name)
-    settings = settings_for(server.at(name), worker="inline", data_dir=data_dir)
+    settings = settings_for(server.at(name), worker="inline", data_dir=tmp_path_factory.mktemp("data"))
     with ExitStack() as stack:
         yield await asyncio.to_thread(stack.enter_context, running_server(settings))
         await asyncio.to_thread(stack.close)
@@ -114,20 +108,18 @@ def check_steps(shown: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-async def test_the_tour_can_be_pasted_repeatedly(address: str, data_dir: Path, shell: str) -> None:
+async def test_the_tour_can_be_pasted_repeatedly(address: str, shell: str) -> None:
     if shutil.which(shell) is None:
         if os.environ.get("TESSERA_CI"):
             pytest.fail(MISSING + shell)
         pytest.skip(MISSING + shell)
     assert len(BLOCKS) == 2
     tour = "".join(BLOCKS).replace("sleep 2", "sleep 4")  # a busy machine is slower
-    for text, actual in ((LOCAL, address), (".data/mail", str(data_dir / "mail"))):
-        assert text in tour
-        tour = tour.replace(text, actual)
+    assert LOCAL in tour
     terminal = Terminal(SHELLS[shell])
     try:
         for bracketed in (False, True):
-            shown = await asyncio.to_thread(terminal.paste, tour, bracketed=bracketed)
+            shown = await asyncio.to_thread(terminal.paste, tour.replace(LOCAL, address), bracketed=bracketed)
             check_steps(shown)
     finally:
         terminal.close()

@@ -113,14 +113,13 @@ async def change_user(user_id: UserId, body: UserUpdate, caller: AdminEditor, re
     "/{id}/approve",
     operation_id="approveUser",
     summary="Approve a user who signed up",
-    responses=responses(
-        UserNotFound, PrivilegeEscalation, EmailNotVerified, NotPending, example_overrides={200: ENGINEER_USER}
-    ),
+    responses=responses(UserNotFound, PrivilegeEscalation, NotPending, example_overrides={200: ENGINEER_USER}),
 )
 async def approve_user(user_id: UserId, caller: AdminEditor, request: Request) -> UserDetails:
     """Make an account active that is `PENDING` or `REJECTED`. The user gets a mail.
 
-    The user must have verified the e-mail (`emailVerified`): anyone can sign up with the address of another person.
+    See `emailVerified` first: anyone can sign up with the address of another person, and until the e-mail is verified
+    only you can tell whose account it is.
 
     Admins and engineers become available, and waiting tickets are assigned at once.
     """

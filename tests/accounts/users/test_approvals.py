@@ -166,13 +166,12 @@ async def sign_up(desk: Desk, role: str) -> str:
     return str(answer.json()["id"])
 
 
-async def test_a_sign_up_whose_address_was_never_proved_gets_no_staff_account(desk: Desk) -> None:
+async def test_a_sign_up_whose_address_was_never_proved_gets_no_further_rights(desk: Desk) -> None:
     """Anyone can sign up with the address of a colleague, and with a password of their own."""
     waiting = await sign_up(desk, "ENGINEER")
     customer = await sign_up(desk, "CUSTOMER")
     view = [{"resource": "tickets", "view": True}]
     answers = [
-        await desk.admin.post(f"/users/{waiting}/approve"),
         await desk.admin.patch(f"/users/{waiting}", {"role": "ADMIN"}),
         *[await desk.admin.patch(f"/users/{customer}", {"role": role}) for role in ("ENGINEER", "ADMIN")],
         await desk.admin.put(f"/users/{customer}/role", {"roleId": str(ENGINEER_ROLE.id)}),
@@ -180,9 +179,14 @@ async def test_a_sign_up_whose_address_was_never_proved_gets_no_staff_account(de
     ]
     for answer in answers:
         assert "POST /users" in assert_problem(answer, 403, "email_not_verified")["detail"]
-    assert ok(await desk.admin.post(f"/users/{waiting}/reject"))["status"] == "REJECTED"
-    assert_problem(await desk.admin.post(f"/users/{waiting}/approve"), 403, "email_not_verified")
     assert ok(await desk.admin.get(f"/users/{customer}"))["role"] == "CUSTOMER"
+
+
+async def test_an_admin_decides_about_a_waiting_sign_up_knowing_that_the_address_is_not_proved(desk: Desk) -> None:
+    waiting = await sign_up(desk, "ENGINEER")
+    assert ok(await desk.admin.get(f"/users/{waiting}"))["emailVerified"] is False
+    assert ok(await desk.admin.post(f"/users/{waiting}/approve"))["role"] == "ENGINEER"
+    assert_problem(await desk.admin.patch(f"/users/{waiting}", {"role": "ADMIN"}), 403, "email_not_verified")
 
 
 async def test_a_sign_up_is_approved_and_promoted_once_the_address_is_proved(desk: Desk) -> None:
