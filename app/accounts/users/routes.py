@@ -176,7 +176,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     "/{id}/permissions",
     operation_id="setUserPermissions",
     summary="Grant or deny permissions to a user",
-    responses=responses(UserNotFound, PrivilegeEscalation, EmailNotVerified, LastAdmin, body=True),
+    responses=responses(UserNotFound, PrivilegeEscalation, LastAdmin, body=True),
 )
 async def set_user_permissions(
     user_id: UserId, body: UserPermissionsUpdate, caller: AdminEditor, request: Request
