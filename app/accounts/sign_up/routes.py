@@ -42,18 +42,15 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
 async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Request, response: Response) -> User:
     """Create an active admin of the secret key's organisation, who is available for tickets at once.
 
-    A mail with a link verifies the e-mail address, which is needed to set up a second factor. Tickets that wait for an
-    assignee are assigned before the response. A customer or a waiting sign-up that has the e-mail without having
-    verified it is erased. Send the secret key in the header `X-Org-Secret` or in the body.
+    Tickets that wait for an assignee are assigned before the response. A customer or a waiting sign-up that has the
+    e-mail without having verified it is erased. Send the secret key in the header `X-Org-Secret` or in the body.
     """
     services = get_services(request)
     await services.attempts.count_sign_up(address_of(request), caller.org_id)
     new, password_hash = await _hash_password(body, caller.tenant, request)
     caller = replace(caller, now=caller.tenant.now())  # hashing took a while
-    address = address_of(request)
-    sends_mail = await services.attempts.count_mail(body.email, address)
     async with services.database.session(caller.org_id) as db:
-        user = await service.sign_up_admin(db, caller, new, password_hash, address=address, sends_mail=sends_mail)
+        user = await service.sign_up_admin(db, caller, new, password_hash)
     response.headers["Location"] = "/me"
     return User.of(user)
 

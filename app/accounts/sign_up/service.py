@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,22 +22,10 @@ from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
 
 
-async def sign_up_admin(
-    db: AsyncSession,
-    caller: ProductCaller,
-    new: NewUser,
-    password_hash: str,
-    *,
-    address: str | None = None,
-    sends_mail: bool = False,
-) -> User:
+async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
     """Create an active, available admin. Waiting tickets are assigned to them when this commits.
 
     A sign-up that has the address, and never proved it, is erased.
-
-    Args:
-        address: the client's address, which the page of the mailed link shows to the owner of the e-mail address.
-        sends_mail: whether to mail the link that verifies the e-mail address.
 
     Raises:
         EmailTaken
@@ -52,8 +39,6 @@ async def sign_up_admin(
             at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=AccountStatus.ACTIVE
         ),
     )
-    if sends_mail:
-        _mail_link(db, user, caller.now, caller.actor, address)
     return user
 
 
@@ -97,14 +82,9 @@ def _announce(db: AsyncSession, tenant: Tenant, user: User, address: str | None,
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(db, UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role_kind, status=user.status))
     if sends_mail:
-        _mail_link(db, user, at, actor, address)
-
-
-def _mail_link(db: AsyncSession, user: User, at: datetime, actor: Actor, address: str | None) -> None:
-    """Mail the link that verifies the user's e-mail address."""
-    links.send(
-        db, user.org_id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor, requested_from=address
-    )
+        links.send(
+            db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor, requested_from=address
+        )
 
 
 async def _write_and_undo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,20 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from app import wiring
 from app.accounts.roles.rules import ADMIN
-from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
-from app.core.outbox import relay
 from app.core.outbox.models import EventRow
 from app.core.security.secret_keys import generate_secret_key
-from app.notifications.models import Mail
-from tests.accounts.stored_rows import list_links
-from tests.authentication.account_state import latest_token, verify_email
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import assert_problem, read_invalid_fields
-from tests.services import Start
 
 ADMIN_BODY = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
 
@@ -74,35 +66,6 @@ async def test_waiting_tickets_are_assigned_before_the_response(desk: Desk) -> N
     assert {ticket["adminId"] for ticket in tickets} == {None}
     created = (await sign_up(desk, secret=desk.secret)).json()
     assert {(await desk.read(ticket))["adminId"] for ticket in tickets} == {created["id"]}
-
-
-async def test_the_link_in_the_mail_verifies_the_address_which_a_second_factor_needs(start: Start, desk: Desk) -> None:
-    service = await start(mail_limit="1/15 minutes")
-    at = replace(desk, api=service.api)
-    user_id = UUID((await sign_up(at, secret=desk.secret)).json()["id"])
-    signed_in = await service.api.http.post(
-        "/auth/signin", json={"org": desk.domain, "email": ADMIN_BODY["email"], "password": PASSWORD}
-    )
-    headers = {"Authorization": f"Bearer {signed_in.json()['accessToken']}"}
-    refused = await service.api.http.post("/auth/2fa/setup", headers=headers)
-    assert "POST /auth/email/resend" in assert_problem(refused, 403, "email_not_verified")["detail"]
-
-    await relay.relay_new_events(desk.database, wiring.SUBSCRIBERS)
-
-    async with desk.database.session(desk.id) as db:
-        mailed = (await db.scalars(select(Mail.subject).where(Mail.org_id == desk.id, Mail.user_id == user_id))).all()
-    assert mailed == ["[Growfin] Confirm your e-mail address"]
-    token = await latest_token(desk, user_id, LinkPurpose.VERIFY_EMAIL)
-    assert (await verify_email(service.api.http, token)).status_code == 200
-    assert (await service.api.http.post("/auth/2fa/setup", headers=headers)).status_code == 200
-
-
-async def test_the_sign_ups_of_admins_do_not_flood_a_mailbox(start: Start, database: Database) -> None:
-    service = await start(mail_limit="1/15 minutes")
-    desks = [await create_desk(service.api, database) for _ in range(2)]
-    for one in desks:
-        assert (await sign_up(one, secret=one.secret, email="eve@customer.example")).status_code == 201
-    assert [len(await list_links(one)) for one in desks] == [1, 0]
 
 
 class TestEmail:
