@@ -13,6 +13,7 @@ from app.access.credential_cache import CredentialCache
 from app.access.errors import InvalidSecretKey
 from app.authentication.sessions.queries import find_principal
 from app.core.config import Settings
+from app.core.database.outages import DatabaseUnreachable
 from app.core.database.pool import Database
 from app.core.security.secret_keys import generate_secret_key
 from app.main import create_app
@@ -99,7 +100,7 @@ async def test_a_secret_key_with_a_wrong_checksum_is_refused_without_a_query() -
     cache = CredentialCache(database, SECRET_KEY, find_tenant=find_by_secret_hash, find_user=find_principal)
     with pytest.raises(InvalidSecretKey):
         await cache.resolve_secret_key(make_key_with_wrong_checksum())
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DatabaseUnreachable):
         await cache.resolve_secret_key(generate_secret_key())
     await database.dispose()
 
