@@ -49,7 +49,8 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
 
     With a token of `POST /auth/email/change`, the address becomes that of the account. Tickets for the address belong
     to the account from then on. Another person may have signed up with the address, so first show the user whose
-    account it is, with `POST /auth/email/lookup`, and send its `account` if they confirm that it is theirs.
+    account it is, with `POST /auth/email/lookup`, and send its `account` if they confirm that it is theirs. Without
+    `account`, links of an organisation with an `appUrl` get a 409.
     """
     services = get_services(request)
     await services.attempts.count_link_call(address_of(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import MISSING, ConfigDict, Field
+from pydantic import MISSING, Field
 
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users.fields import EXAMPLE_PASSWORD, CurrentPassword, EmailField
@@ -27,15 +27,12 @@ class EmailLinkToken(RequestModel):
 class EmailVerification(RequestModel):
     """The token of a mailed link, and the account that its reader has confirmed to be theirs."""
 
-    # Generated clients must ask for `account`. Without it, the response says where to get it.
-    model_config = ConfigDict(json_schema_extra={"required": ["token", "account"]})
-
     token: LinkToken
     account: Annotated[
         UUID | MISSING,
         Field(
             description="The `account` of `POST /auth/email/lookup`, once the user has confirmed that it is theirs. "
-            "Without it, the response is a 409.",
+            "Required if the organisation has an `appUrl`, because links then lead to its own pages.",
             examples=[EXAMPLE_ID],
         ),
     ] = MISSING

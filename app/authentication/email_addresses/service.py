@@ -87,17 +87,19 @@ async def verify_email(db: AsyncSession, subject: TokenSubject, account_id: UUID
     """Verify the address that a link was mailed to. A `CHANGE_EMAIL` link first sets the user's e-mail.
 
     Args:
-        account_id: The account that the owner of the address has confirmed to be theirs.
+        account_id: The account that the owner of the address has confirmed to be theirs; `None` if the client does not
+            say.
 
     Raises:
-        AccountNotConfirmed: The link is for another account. It stays valid.
+        AccountNotConfirmed: The link is for another account, or it leads to a page of the organisation, which may not
+            have asked the owner of the address. It stays valid.
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
     """
     link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
     tenant = await links.get_tenant(db, link)
     user, credential = await lock_link_owner(db, link)
     _ensure_may_verify(user, link)
-    if account_id != user.id:
+    if account_id != user.id and (account_id is not None or tenant.app_url is not None):
         raise AccountNotConfirmed
     await links.use(db, subject, link.purpose)
     was_verified, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
