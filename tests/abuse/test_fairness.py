@@ -68,6 +68,16 @@ class Place:
             while await self.read_gauge("tessera_http_requests_waiting") != number:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.02)
 
+    async def wait_until_blocked(self, number: int) -> None:
+        """Wait until this many requests are held by the database."""
+        blocked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(5):
+            while await self.superuser.fetchval(blocked) != number:
+                await self.superuser.execute("SELECT pg_stat_clear_snapshot()")  # kept for the whole transaction
+                await asyncio.sleep(0.02)
+
     async def read_gauge(self, name: str) -> float:
         metrics = await self.quiet.api.http.get("/metrics")
         (line,) = (line for line in metrics.text.splitlines() if line.startswith(f"{name} "))
@@ -120,9 +130,7 @@ async def test_a_client_that_leaves_makes_room_in_the_queue(place: Place) -> Non
     await place.assert_quiet_is_served()
     async with place.holding_noisy():
         served = [asyncio.create_task(place.make_noise()) for _ in range(IN_WORK)]
-        async with asyncio.timeout(5):
-            while await place.read_gauge("tessera_http_requests_in_work") != IN_WORK:  # noqa: ASYNC110 - no event
-                await asyncio.sleep(0.02)
+        await place.wait_until_blocked(IN_WORK)
         leaving = [asyncio.create_task(place.make_noise()) for _ in range(WAITING)]
         await place.wait_until_waiting(WAITING)
         for one in leaving:
