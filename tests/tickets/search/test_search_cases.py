@@ -162,7 +162,7 @@ async def test_requesters_with_many_matching_words_are_found_or_mentioned(
         for sql in (
             """
             INSERT INTO requesters (org_id, id, email, created_at)
-            SELECT :org_id, uuidv7(), 'r' || n || '@customer.example', now() FROM generate_series(1, 150) AS n
+            SELECT :org_id, gen_random_uuid(), 'r' || n || '@customer.example', now() FROM generate_series(1, 150) AS n
             """,
             """
             INSERT INTO requester_words (org_id, word, requester_id)
