@@ -12,7 +12,7 @@ acts, not only whom it concerns. "Network" is an IPv4 address or the /64 of an I
 | wrong passwords of signed-in users | user and network | who has a token | the network |
 | wrong codes at sign-in | user | who has the password | the user, except from networks where a code was right |
 | wrong recovery codes at sign-in | user and network | clients of the network | the network |
-| wrong codes of signed-in users | user and session | who has its token | the session; the user can sign in anew |
+| wrong codes of signed-in users | user and session | who has its token | the session: the user signs in again |
 | sign-ups with an e-mail | organisation, e-mail and network | clients of the network | the network |
 | changes of the e-mail | user and new e-mail, and user | the user | the user; not if the password is wrong |
 | mails to an e-mail, of all organisations | e-mail and network | clients of the network | the network: no mail |

@@ -115,7 +115,7 @@ def refuse_odd_email(email: str) -> str:
 
 
 def _refuse_mixed_domain(domain: str) -> None:
-    # No registry offers such a domain: people have addresses in scripts of their own, but not in several at once.
+    # A domain in one script is usual. One that mixes scripts that are not written together is an imitation.
     if any(mixes_scripts(label) for label in domain.split(".")):
         raise ValueError("The domain mixes letters of several scripts, and could be mistaken for another one.")
 

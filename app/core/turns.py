@@ -1,9 +1,9 @@
 """Give the requests of organisations turns, so that a busy organisation does not slow down the others.
 
-A request takes its turn once its caller is known, and gives it back when its response starts. All turns together
-are bounded, and so are those of one organisation: its further requests wait in a queue of their own. The queues are
-served in rotation. Callers who are not known, such as those who sign in, have turns of their own, with a queue for each
-network, and so have the lookups of credentials. The bounds hold per process.
+A request takes its turn once its caller is known, and gives it back when its response starts. The number of turns is
+bounded, in total and for each organisation. Further requests of an organisation wait in its queue, and the queues are
+served in rotation. Requests of unknown callers (sign-ins, for example) and lookups of credentials each have separate
+turns, with one queue for each network. The bounds hold per process.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class RequestTurns:
 class ProcessTurns:
     """The turns of one process: of organisations, and by network of strangers and of lookups of credentials.
 
-    Strangers and lookups have turns of their own, so that they keep no known caller waiting, nor the other way round.
+    The three are separate, so that unknown callers and known callers do not make each other wait.
     """
 
     organisations: RequestTurns
